@@ -1,0 +1,71 @@
+import { z } from "zod";
+import { maxSeconds } from "./workflow.ts";
+
+const CommandLine = z.union([z.string().min(1), z.array(z.string()).min(1)]);
+
+export const AgentConfig = z.looseObject({
+  command: z.string().min(1),
+  defaultArgs: z.array(z.string()).default([]),
+  model: z.string().optional(),
+  /** Added to the agent's environment. `${NAME}` takes the value of NAME from the daemon's own environment. */
+  env: z.record(z.string(), z.string()).default({}),
+  /** Runs of this agent at once; bounded by the global maxConcurrency all the same. */
+  maxConcurrency: z.number().int().min(1).max(64).optional(),
+});
+export type AgentConfig = z.infer<typeof AgentConfig>;
+
+export const McpServerConfig = z.looseObject({
+  command: z.string(),
+  args: z.array(z.string()).default([]),
+  env: z.record(z.string(), z.string()).optional(),
+});
+
+/** config.yaml. Unknown keys are kept and reported, never fatal: a file may be older or newer than the program. */
+export const ConfigFile = z.looseObject({
+  schema: z.number().int().default(1),
+  defaultAgent: z.string().min(1),
+  agents: z.record(z.string(), AgentConfig),
+  stateDir: z.string().optional(),
+  logDir: z.string().optional(),
+  workflowDir: z.string().optional(),
+  promptDir: z.string().optional(),
+  scriptDir: z.string().optional(),
+  skillsDir: z.string().optional(),
+  /** Where ticket worktrees are made for plans that name no worktreeRoot. */
+  worktreeRoot: z.string().optional(),
+  /** Seconds between two looks at the state directory. */
+  pollInterval: z.number().min(0.05).max(3600).default(10),
+  /** Runs at once over all plans. */
+  maxConcurrency: z.number().int().min(1).max(64).default(3),
+  /** First pause before a failed phase runs again, in seconds; it doubles with every further try. */
+  retryBackoffSeconds: z.number().min(0).max(3600).default(2),
+  /** Time limit of phases that name none, in seconds. */
+  phaseTimeoutSeconds: z.number().positive().max(maxSeconds).default(3600),
+  /** Silence limit of agent phases that name none, in seconds. */
+  agentIdleTimeoutSeconds: z.number().positive().max(maxSeconds).default(1800),
+  /** The GitHub CLI that scripts call, given to them as ORCH_GH. */
+  ghCommand: z.string().default("gh"),
+  /** Name → command; what `checks` and `merge` phases run when neither phase nor plan says. */
+  checks: z.record(z.string(), CommandLine).optional(),
+  /** Program that is told when a ticket needs a person: JSON on stdin. */
+  notifyCommand: CommandLine.optional(),
+  /** Author of the runner's commits; the repository's own identity is used otherwise. */
+  git: z.looseObject({ name: z.string(), email: z.string() }).optional(),
+  mcpServers: z.record(z.string(), McpServerConfig).default({}),
+});
+export type ConfigFile = z.infer<typeof ConfigFile>;
+
+/** A configuration as the program uses it: all folders absolute, search paths in order of precedence. */
+export interface Config
+  extends Omit<ConfigFile, "stateDir" | "logDir" | "workflowDir" | "promptDir" | "scriptDir" | "skillsDir" | "worktreeRoot"> {
+  /** The file it was read from. */
+  file: string;
+  home: string;
+  stateDir: string;
+  logDir: string;
+  worktreeRoot: string;
+  workflowDirs: string[];
+  promptDirs: string[];
+  scriptDirs: string[];
+  skillsDirs: string[];
+}

@@ -1,0 +1,82 @@
+import type { Hold } from "./plan.ts";
+import type { Session, Usage } from "./session.ts";
+import type { AfterStop } from "./ticket.ts";
+import type { Instant } from "./time.ts";
+import type { FailureCategory } from "./workflow.ts";
+
+/** What a run leaves in its history entry, whether it passed or not. */
+export interface RunFacts {
+  output?: string;
+  agent?: string;
+  session?: Session;
+  head?: string;
+  usage?: Usage;
+  costUsd?: number;
+  /** Values for the ticket's context. */
+  captured?: Record<string, string>;
+  /** Commit the branch starts from, once known. */
+  baseSha?: string;
+}
+
+/** Things that happen to a ticket. Every one carries its time; news of a run carries the run's id. */
+export type TicketEvent =
+  /** The scheduler chose it: a free slot, no hold, blockers settled. */
+  | { type: "dispatched"; at: Instant }
+  /** `until` of a waiting ticket or of a gate has come, or a phase that needs no program is to begin. */
+  | { type: "due"; at: Instant }
+  /** No phase can be started: no repository, an unknown phase, an unreadable workflow. */
+  | { type: "faulted"; at: Instant; reason: string }
+  /** A blocker failed and the plan says to go without this ticket. */
+  | { type: "blocker_failed"; at: Instant; reason: string }
+  // News of a run
+  | { type: "session"; at: Instant; runId: string; session: Session }
+  | ({ type: "passed"; at: Instant; runId: string } & RunFacts)
+  | ({
+      type: "failed";
+      at: Instant;
+      runId: string;
+      category: FailureCategory;
+      reason: string;
+      /** For the prompts of whoever repairs it. */
+      feedback?: string;
+      /** The work may be fine, only the verdict is missing: ask once more without counting it. */
+      reask?: boolean;
+    } & RunFacts)
+  /** Not done yet (a poll's 1), or not possible now (75): look again at `until`. Costs nothing. */
+  | { type: "pending"; at: Instant; runId: string; until: Instant; reason?: string }
+  /** We stopped it, or it was never started: costs nothing. */
+  | { type: "interrupted"; at: Instant; runId: string; reason: string; session?: Session }
+  /** Its host died under it. */
+  | { type: "lost"; at: Instant; runId: string; reason: string; session?: Session }
+  /** The daemon ends and takes its runs along. */
+  | { type: "stop_requested"; at: Instant }
+  // What people do
+  | { type: "paused"; at: Instant; hold: Hold }
+  | { type: "resumed"; at: Instant }
+  | { type: "retried"; at: Instant; by: string; message?: string }
+  | { type: "skipped"; at: Instant; by: string; phase: string }
+  | { type: "cancelled"; at: Instant; by: string; reason: string }
+  | { type: "approved"; at: Instant; by: string; message?: string }
+  | { type: "rejected"; at: Instant; by: string; feedback: string };
+
+/** What the daemon is to do once the new state is on disk. */
+export type Effect =
+  | { type: "start"; runId: string; phase: string }
+  | { type: "stop"; runId: string; after: AfterStop }
+  | { type: "notify"; status: "needs_attention" | "failed" | "awaiting_approval"; reason: string };
+
+/** What a person asks for, through the inbox. */
+export type Intent =
+  | { type: "pause"; planId: string; ticketId: string; by: string; reason: string }
+  | { type: "resume"; planId: string; ticketId: string; by: string }
+  | { type: "retry"; planId: string; ticketId: string; by: string; message?: string }
+  | { type: "skip"; planId: string; ticketId: string; by: string; phase: string }
+  | { type: "cancel"; planId: string; ticketId: string; by: string; reason: string }
+  | { type: "approve"; planId: string; ticketId: string; by: string; message?: string }
+  | { type: "reject"; planId: string; ticketId: string; by: string; feedback: string }
+  | { type: "pause-plan"; planId: string; by: string; reason: string }
+  | { type: "resume-plan"; planId: string; by: string }
+  | { type: "run"; planId: string; ticketId: string; by: string };
+
+/** The daemon's answer to an intent. */
+export type Answer = { result: "applied"; message: string } | { result: "refused"; message: string; hint?: string };

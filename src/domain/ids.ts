@@ -1,0 +1,25 @@
+import { z } from "zod";
+
+const dosNames = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
+
+/** Why a string cannot be a plan or ticket id, or undefined when it can. Ids become file and folder names everywhere. */
+export function idProblem(id: string): string | undefined {
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(id)) {
+    return "an id is 1 to 64 letters, digits, dots, dashes or underscores and starts with a letter or digit";
+  }
+  if (id.includes("..")) return "an id has no two dots in a row";
+  if (id.endsWith(".")) return "an id does not end in a dot";
+  if (dosNames.test(id)) return "this name is reserved on Windows file systems";
+  return undefined;
+}
+
+/** Plan, ticket and phase ids. Compare with `caseFold` where a file system might fold case. */
+export const Id = z.string().check((ctx) => {
+  const problem = idProblem(ctx.value);
+  if (problem) ctx.issues.push({ code: "custom", message: problem, input: ctx.value });
+});
+
+/** Two ids that this maps to the same string would be one file on macOS and Windows. */
+export function caseFold(id: string): string {
+  return id.normalize("NFC").toLowerCase();
+}

@@ -1,0 +1,192 @@
+import { z } from "zod";
+import { Id } from "./ids.ts";
+import { Hold, type Plan } from "./plan.ts";
+import { Session, Usage } from "./session.ts";
+import { FailureCategory } from "./workflow.ts";
+
+export const ticketStatuses = [
+  "queued",
+  "ready",
+  "running",
+  "waiting",
+  "awaiting_approval",
+  "paused",
+  "complete",
+  "failed",
+  "needs_attention",
+  "skipped",
+  "cancelled",
+] as const;
+export const TicketStatus = z.enum(ticketStatuses);
+export type TicketStatus = z.infer<typeof TicketStatus>;
+
+export const priorities = ["P0", "P1", "P2", "P3"] as const;
+export const Priority = z.enum(priorities);
+export type Priority = z.infer<typeof Priority>;
+
+/** How a ticket ended. */
+export const Outcome = z.enum(["complete", "failed", "needs_attention", "skipped", "cancelled"]);
+export type Outcome = z.infer<typeof Outcome>;
+
+/** What is to happen once the run that is being stopped has ended. */
+export const AfterStop = z.discriminatedUnion("next", [
+  /** Run the same phase again when it may: a pause or a stopped daemon costs no attempt. */
+  z.object({ next: z.literal("again") }),
+  z.object({ next: z.literal("enter"), phase: z.string() }),
+  z.object({ next: z.literal("cancel"), reason: z.string() }),
+]);
+export type AfterStop = z.infer<typeof AfterStop>;
+
+/**
+ * What a ticket is doing. `running` and a run id belong together, so there is never a running ticket without a run
+ * or a run without a running ticket. A hold is not an activity: it only keeps a ticket from being dispatched.
+ */
+export const Activity = z.discriminatedUnion("state", [
+  /** Its first phase has not started; blockers may be open. */
+  z.object({ state: z.literal("queued") }),
+  /** Its current phase starts as soon as a slot is free, but not before `notBefore`. */
+  z.object({ state: z.literal("ready"), cause: z.enum(["next", "resume", "retry"]), notBefore: z.string().optional() }),
+  z.object({ state: z.literal("running"), runId: z.string(), since: z.string(), stop: AfterStop.optional() }),
+  /** Between two checks of a poll, or settling; looked at again at `until`, without a slot. */
+  z.object({ state: z.literal("waiting"), until: z.string(), reason: z.string().optional() }),
+  /** At a gate. `until` is when its default applies. */
+  z.object({ state: z.literal("awaiting"), since: z.string(), until: z.string().optional() }),
+  z.object({ state: z.literal("finished"), outcome: Outcome, at: z.string() }),
+]);
+export type Activity = z.infer<typeof Activity>;
+
+export const HistoryEntry = z.looseObject({
+  phase: z.string(),
+  /** success, failure and skipped are the first seed's; lost and interrupted runs consumed no attempt. */
+  status: z.enum(["success", "failure", "skipped", "lost", "interrupted"]),
+  startedAt: z.string(),
+  completedAt: z.string().nullable().default(null),
+  runId: z.string().optional(),
+  agent: z.string().optional(),
+  /** A bounded excerpt; the whole output is in the run's folder. */
+  output: z.string().optional(),
+  session: Session.optional(),
+  category: FailureCategory.optional(),
+  reason: z.string().optional(),
+  /** Commit of the worktree's branch after the phase. */
+  head: z.string().optional(),
+  usage: Usage.optional(),
+  costUsd: z.number().optional(),
+});
+export type HistoryEntry = z.infer<typeof HistoryEntry>;
+
+const counters = z.record(z.string(), z.number().int().min(0)).default({});
+
+/** Fields a planner or a person writes. */
+const plannerFields = {
+  planId: Id,
+  ticketId: Id,
+  title: z
+    .string()
+    .max(256 * 1024)
+    .default(""),
+  description: z
+    .string()
+    .max(256 * 1024)
+    .default(""),
+  acceptanceCriteria: z.array(z.string()).default([]),
+  linearUrl: z.string().nullable().default(null),
+  repo: z.string().nullable().default(null),
+  workflow: z.string().nullable().default(null),
+  branch: z.string().nullable().default(null),
+  worktree: z.string().nullable().default(null),
+  agent: z.string().nullable().default(null),
+  model: z.string().nullable().default(null),
+  priority: Priority.nullable().default(null),
+  createdAt: z.string().nullable().default(null),
+};
+
+/** Fields only the runner writes; a change of them by anybody else is read as a wish or ignored with a note. */
+const runnerFields = {
+  rev: z.number().int().min(0).default(0),
+  /** What people see; derived from `activity` and `hold` by statusOf() whenever the file is written. */
+  status: TicketStatus.default("queued"),
+  activity: Activity.optional(),
+  hold: Hold.nullable().default(null),
+  currentPhase: z.string().nullable().default(null),
+  /** When the current phase was entered: poll and try-later windows count from here. */
+  enteredAt: z.string().nullable().default(null),
+  currentSession: Session.nullable().default(null),
+  phaseHistory: z.array(HistoryEntry).default([]),
+  /** Captured values, for templates. */
+  context: z.record(z.string(), z.string()).default({}),
+  /** Phase → extra runs used in this visit. */
+  retries: counters,
+  /** Phase → times entered. */
+  visits: counters,
+  /** Phase → runs that died with their host. */
+  lost: counters,
+  /** Phase → 1 once a missing verdict was asked for again in this visit. */
+  reasked: counters,
+  /** Phase → what it found wrong last; gone when the phase passes. Prompts show it. */
+  feedback: z.record(z.string(), z.string()).default({}),
+  /** Runs started so far; the next run's number. */
+  runs: z.number().int().min(0).default(0),
+  /** Commit the branch started from. */
+  baseSha: z.string().nullable().default(null),
+  error: z.string().nullable().default(null),
+};
+
+/** tickets/<id>.json. Unknown fields are kept. Files of the first seed have none of the newer fields. */
+export const TicketFile = z.looseObject({ schema: z.number().int().default(1), ...plannerFields, ...runnerFields });
+export type TicketFile = z.infer<typeof TicketFile>;
+
+/** A ticket as the engine sees it: what it is doing is always known. */
+export type Ticket = TicketFile & { activity: Activity };
+
+export const plannerOwned = Object.keys(plannerFields) as (keyof typeof plannerFields)[];
+export const runnerOwned = Object.keys(runnerFields) as (keyof typeof runnerFields)[];
+
+/** The status people see: a hold shows as `paused` unless the ticket has ended. */
+export function statusOf(ticket: { activity: Activity; hold: Hold | null }): TicketStatus {
+  const { activity, hold } = ticket;
+  if (activity.state === "finished") return activity.outcome;
+  if (hold) return "paused";
+  return activity.state === "awaiting" ? "awaiting_approval" : activity.state;
+}
+
+/**
+ * The activity that a file without one means: files of the first seed carry only a status.
+ * `running` there is a run of a program that is gone, so the phase starts again; a `paused` one also needs a hold.
+ */
+export function activityOf(file: Pick<TicketFile, "status" | "currentPhase" | "phaseHistory">): Activity {
+  switch (file.status) {
+    case "queued":
+      return { state: "queued" };
+    case "paused":
+      return file.phaseHistory.length === 0 ? { state: "queued" } : { state: "ready", cause: "resume" };
+    case "complete":
+    case "failed":
+    case "needs_attention":
+    case "skipped":
+    case "cancelled":
+      return { state: "finished", outcome: file.status, at: file.phaseHistory.at(-1)?.completedAt ?? "" };
+    default:
+      return { state: "ready", cause: "resume" };
+  }
+}
+
+/** The values that hold for a ticket once its plan's defaults are filled in. */
+export interface Resolved {
+  repo: string | null;
+  workflow: string | null;
+  branch: string;
+  worktree: string;
+  baseBranch: string | null;
+}
+
+/** Ticket fields first, then the plan's, then names made from the ids. `worktreeRoot` is the configuration's default. */
+export function resolveTicket(ticket: TicketFile, plan: Plan, worktreeRoot: string): Resolved {
+  return {
+    repo: ticket.repo ?? plan.repo,
+    workflow: ticket.workflow ?? plan.workflow,
+    branch: ticket.branch ?? `orch/${plan.id}/${ticket.ticketId}`,
+    worktree: ticket.worktree ?? `${plan.worktreeRoot ?? `${worktreeRoot}/${plan.id}`}/${ticket.ticketId}`,
+    baseBranch: plan.baseBranch,
+  };
+}

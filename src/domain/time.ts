@@ -1,0 +1,32 @@
+/**
+ * Points in time travel as RFC 3339 strings in UTC with milliseconds ("2026-11-21T12:00:00.000Z"):
+ * people read them in the JSON, and two of them compare as plain strings.
+ * Nothing here reads a clock.
+ */
+export type Instant = string;
+
+/** The instant of a number of milliseconds since the epoch. */
+export function instant(epochMs: number): Instant {
+  return new Date(epochMs).toISOString();
+}
+
+/** Milliseconds since the epoch of an instant. */
+export function epochMs(at: Instant): number {
+  return Date.parse(at);
+}
+
+/** The instant `seconds` (fractions allowed) after `at`. */
+export function plusSeconds(at: Instant, seconds: number): Instant {
+  return instant(epochMs(at) + Math.round(seconds * 1000));
+}
+
+/** Seconds from `from` to `to`; negative when `to` lies before. */
+export function secondsBetween(from: Instant, to: Instant): number {
+  return (epochMs(to) - epochMs(from)) / 1000;
+}
+
+/** Brings any parseable date string into the form above; undefined when it is none. */
+export function toInstant(text: string): Instant | undefined {
+  const ms = Date.parse(text);
+  return Number.isNaN(ms) ? undefined : instant(ms);
+}

@@ -1,0 +1,200 @@
+import { z } from "zod";
+
+/** What kind of thing went wrong. Decides where `on:` leads, and later how providers are treated. */
+export const failureCategories = [
+  "rate_limit",
+  "usage_limit",
+  "auth",
+  "overloaded",
+  "unavailable",
+  "incompatible",
+  "environment",
+  "test",
+  "implementation",
+  "verification",
+  "conflict",
+  "scope",
+  "isolation",
+  "timeout",
+  "stalled",
+  "stuck",
+  "budget",
+  "blocker",
+  "infrastructure",
+  "aborted",
+  "unknown",
+] as const;
+export const FailureCategory = z.enum(failureCategories);
+export type FailureCategory = z.infer<typeof FailureCategory>;
+
+/** The longest time any setting may name: Node's timers overflow beyond 2^31 ms, and nobody waits longer for a phase. */
+export const maxSeconds = 30 * 24 * 3600;
+const Seconds = z.number().positive().max(maxSeconds);
+
+export const PhaseId = z.string().regex(/^[A-Za-z][A-Za-z0-9_.-]{0,63}$/, {
+  error: "a phase id starts with a letter and has at most 64 letters, digits, dots, dashes or underscores",
+});
+
+/**
+ * What a phase leaves for later ones: `stdout` is its output, `{field: x}` a field of the JSON in its output,
+ * a list a command run in the worktree, and any other string the same through `bash -c` (never with a template in it).
+ */
+export const Capture = z.union([z.strictObject({ field: z.string().min(1) }), z.array(z.string()).min(1), z.string().min(1)]);
+export type Capture = z.infer<typeof Capture>;
+
+const everyPhase = {
+  id: PhaseId,
+  description: z.string().optional(),
+};
+
+const everyStep = {
+  ...everyPhase,
+  onSuccess: z.string().nullish(),
+  onFailure: z.string().nullish(),
+  on: z.partialRecord(FailureCategory, z.string()).optional(),
+  maxRetries: z.number().int().min(0).max(100).default(0),
+  maxVisits: z.number().int().min(1).max(1000).optional(),
+  timeoutSeconds: Seconds.optional(),
+};
+
+const everyRun = {
+  ...everyStep,
+  maxLost: z.number().int().min(0).max(100).default(3),
+  idleTimeoutSeconds: Seconds.optional(),
+  capture: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), Capture).optional(),
+  env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).optional(),
+};
+
+export const ScriptPhase = z.strictObject({
+  ...everyRun,
+  type: z.literal("script"),
+  command: z.string().min(1),
+  args: z.array(z.string()).default([]),
+});
+
+export const AgentPhase = z.strictObject({
+  ...everyRun,
+  type: z.literal("agent"),
+  promptTemplate: z.string().min(1),
+  agent: z.string().nullish(),
+  model: z.string().nullish(),
+  allowedTools: z.array(z.string()).optional(),
+  maxTurns: z.number().int().positive().nullish(),
+  /** The agent may look but not change: any difference it leaves fails the phase and is taken back. */
+  readOnly: z.boolean().default(false),
+  /** `required`: a run that leaves no new change fails. */
+  changes: z.enum(["required", "allowed"]).default("allowed"),
+  scope: z.strictObject({ allow: z.array(z.string()).optional(), deny: z.array(z.string()).optional() }).optional(),
+  /** In which form the final message must hold a verdict; without it a bare PASS or FAIL is still heeded. */
+  verdict: z.enum(["json", "passfail", "steps"]).optional(),
+});
+
+export const PollPhase = z.strictObject({
+  ...everyRun,
+  type: z.literal("poll"),
+  command: z.string().min(1),
+  args: z.array(z.string()).default([]),
+  intervalSeconds: Seconds.optional(),
+  /** How long one check may take; `timeoutSeconds` bounds the whole wait. */
+  checkTimeoutSeconds: Seconds.default(60),
+});
+
+const CommandLine = z.union([z.string().min(1), z.array(z.string()).min(1)]);
+
+export const ChecksPhase = z.strictObject({
+  ...everyRun,
+  type: z.literal("checks"),
+  /** Name → command. Without it: the plan's, the configuration's, else what the repository's package.json offers. */
+  commands: z.record(z.string(), CommandLine).optional(),
+});
+
+export const MergePhase = z.strictObject({
+  ...everyRun,
+  type: z.literal("merge"),
+  commands: z.record(z.string(), CommandLine).optional(),
+});
+
+export const GatePhase = z.strictObject({
+  ...everyStep,
+  type: z.literal("gate"),
+  message: z.string().optional(),
+  /** What happens when nobody answers within `timeoutSeconds`. */
+  default: z.enum(["approve", "reject"]).default("reject"),
+});
+
+export const WaitPhase = z.strictObject({
+  ...everyPhase,
+  type: z.literal("wait"),
+  seconds: Seconds,
+  onSuccess: z.string().nullish(),
+  maxVisits: z.number().int().min(1).max(1000).optional(),
+});
+
+export const WorkflowPhase = z.strictObject({
+  ...everyPhase,
+  type: z.literal("workflow"),
+  workflow: z.string().min(1),
+  with: z.record(z.string(), z.string()).default({}),
+  onSuccess: z.string().nullish(),
+  onFailure: z.string().nullish(),
+});
+
+export const TerminalPhase = z.strictObject({
+  ...everyPhase,
+  type: z.literal("terminal"),
+  /** false: the ticket is complete. true: it needs a person, who is notified. */
+  notify: z.boolean().default(false),
+});
+
+export const Phase = z.discriminatedUnion("type", [
+  ScriptPhase,
+  AgentPhase,
+  PollPhase,
+  ChecksPhase,
+  MergePhase,
+  GatePhase,
+  WaitPhase,
+  WorkflowPhase,
+  TerminalPhase,
+]);
+export type Phase = z.infer<typeof Phase>;
+export type PhaseOf<T extends Phase["type"]> = Extract<Phase, { type: T }>;
+/** A phase that starts a program. */
+export type RunPhase = PhaseOf<"script" | "agent" | "poll" | "checks" | "merge">;
+
+export const WorkflowFile = z.strictObject({
+  name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/, {
+    error: "a workflow name has at most 64 letters, digits, dashes or underscores",
+  }),
+  description: z.string().default(""),
+  tags: z.array(z.string()).default([]),
+  /** Values that `with:` of an including phase may replace; templates read them as `params.<name>`. */
+  params: z.record(z.string(), z.string()).default({}),
+  phases: z.array(Phase).min(1),
+});
+export type WorkflowFile = z.infer<typeof WorkflowFile>;
+
+/** The phases that are left once every `workflow` phase is replaced by the phases it names. */
+export type FlatPhase = Exclude<Phase, { type: "workflow" }> & {
+  /** What `params.<name>` means inside this phase. */
+  params?: Record<string, string>;
+};
+
+/** A workflow as the engine walks it: its first phase is where a ticket starts. */
+export interface Workflow {
+  name: string;
+  description: string;
+  tags: string[];
+  phases: FlatPhase[];
+}
+
+/** Reserved edge target: run the same phase again, as `maxRetries` allows. */
+export const retryEdge = "retry";
+
+/** How often a phase may be entered unless its `maxVisits` says otherwise. */
+export const defaultMaxVisits = 5;
+
+/** The phase with this id, or undefined. */
+export function phaseById(workflow: Workflow, id: string): FlatPhase | undefined {
+  return workflow.phases.find((phase) => phase.id === id);
+}

@@ -1,0 +1,9 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    // Real processes and real git on two cores: generous limits, never sleeps.
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+  },
+});
