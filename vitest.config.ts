@@ -5,5 +5,7 @@ export default defineConfig({
     // Real processes and real git on two cores: generous limits, never sleeps.
     testTimeout: 30_000,
     hookTimeout: 30_000,
+    // Most tests wait for processes rather than compute.
+    maxWorkers: 2,
   },
 });
