@@ -1,5 +1,5 @@
-import { z } from "zod";
-import { maxSeconds } from "./workflow.ts";
+import * as z from "zod";
+import { maxSeconds } from "./time.ts";
 
 const CommandLine = z.union([z.string().min(1), z.array(z.string()).min(1)]);
 
@@ -22,7 +22,6 @@ export const McpServerConfig = z.looseObject({
 
 /** config.yaml. Unknown keys are kept and reported, never fatal: a file may be older or newer than the program. */
 export const ConfigFile = z.looseObject({
-  schema: z.number().int().default(1),
   defaultAgent: z.string().min(1),
   agents: z.record(z.string(), AgentConfig),
   stateDir: z.string().optional(),
@@ -55,9 +54,12 @@ export const ConfigFile = z.looseObject({
 });
 export type ConfigFile = z.infer<typeof ConfigFile>;
 
+/** The named keys of a loose object: `Omit` alone would lose them in its index signature. */
+type Named<T> = { [K in keyof T as string extends K ? never : K]: T[K] };
+
 /** A configuration as the program uses it: all folders absolute, search paths in order of precedence. */
 export interface Config
-  extends Omit<ConfigFile, "stateDir" | "logDir" | "workflowDir" | "promptDir" | "scriptDir" | "skillsDir" | "worktreeRoot"> {
+  extends Omit<Named<ConfigFile>, "stateDir" | "logDir" | "workflowDir" | "promptDir" | "scriptDir" | "skillsDir" | "worktreeRoot"> {
   /** The file it was read from. */
   file: string;
   home: string;

@@ -46,6 +46,17 @@ export interface Finding {
   fix?: string;
 }
 
+/** A finding of a pure rule, which knows neither file nor line: whoever read the file joins them from the paths. */
+export interface Problem {
+  severity: "error" | "warning";
+  rule: string;
+  path: (string | number)[];
+  message: string;
+  fix?: string;
+  /** A second place that the problem is about, e.g. where the same id is used first. */
+  other?: (string | number)[];
+}
+
 /** `file:line:col  field: message — fix: …` in one line, as every command prints it. */
 export function formatFinding(f: Finding): string {
   const place = [f.file, f.line, f.column].filter((part) => part !== undefined).join(":");
@@ -66,6 +77,12 @@ export function didYouMean(name: string, known: Iterable<string>): string | unde
     }
   }
   return best;
+}
+
+/** ` (did you mean "x"?)`, or nothing when no known name is near. */
+export function suggestion(name: string, known: Iterable<string>): string {
+  const near = didYouMean(name, known);
+  return near === undefined ? "" : ` (did you mean "${near}"?)`;
 }
 
 /** Damerau-Levenshtein distance (optimal string alignment): swapping two neighbours counts as one edit. */

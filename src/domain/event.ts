@@ -1,8 +1,8 @@
+import type { FailureCategory } from "./failure.ts";
 import type { Hold } from "./plan.ts";
 import type { Session, Usage } from "./session.ts";
 import type { AfterStop } from "./ticket.ts";
 import type { Instant } from "./time.ts";
-import type { FailureCategory } from "./workflow.ts";
 
 /** What a run leaves in its history entry, whether it passed or not. */
 export interface RunFacts {
@@ -22,10 +22,10 @@ export interface RunFacts {
 export type TicketEvent =
   /** The scheduler chose it: a free slot, no hold, blockers settled. */
   | { type: "dispatched"; at: Instant }
-  /** `until` of a waiting ticket or of a gate has come, or a phase that needs no program is to begin. */
+  /** `until` of a settle delay or of a gate has come. */
   | { type: "due"; at: Instant }
-  /** No phase can be started: no repository, an unknown phase, an unreadable workflow. */
-  | { type: "faulted"; at: Instant; reason: string }
+  /** No program can be started as things are: no repository, an unknown phase, a template that does not render. */
+  | { type: "faulted"; at: Instant; reason: string; runId?: string }
   /** A blocker failed and the plan says to go without this ticket. */
   | { type: "blocker_failed"; at: Instant; reason: string }
   // News of a run
@@ -42,8 +42,8 @@ export type TicketEvent =
       /** The work may be fine, only the verdict is missing: ask once more without counting it. */
       reask?: boolean;
     } & RunFacts)
-  /** Not done yet (a poll's 1), or not possible now (75): look again at `until`. Costs nothing. */
-  | { type: "pending"; at: Instant; runId: string; until: Instant; reason?: string }
+  /** Not done yet (a poll's 1), or not possible now (75): look again later. Costs nothing. */
+  | { type: "pending"; at: Instant; runId: string; reason?: string }
   /** We stopped it, or it was never started: costs nothing. */
   | { type: "interrupted"; at: Instant; runId: string; reason: string; session?: Session }
   /** Its host died under it. */
@@ -75,8 +75,7 @@ export type Intent =
   | { type: "approve"; planId: string; ticketId: string; by: string; message?: string }
   | { type: "reject"; planId: string; ticketId: string; by: string; feedback: string }
   | { type: "pause-plan"; planId: string; by: string; reason: string }
-  | { type: "resume-plan"; planId: string; by: string }
-  | { type: "run"; planId: string; ticketId: string; by: string };
+  | { type: "resume-plan"; planId: string; by: string };
 
 /** The daemon's answer to an intent. */
 export type Answer = { result: "applied"; message: string } | { result: "refused"; message: string; hint?: string };

@@ -1,5 +1,3 @@
-import { z } from "zod";
-
 const dosNames = /^(con|prn|aux|nul|com\d|lpt\d)(\.|$)/i;
 
 /** Why a string cannot be a plan or ticket id, or undefined when it can. Ids become file and folder names everywhere. */
@@ -12,12 +10,6 @@ export function idProblem(id: string): string | undefined {
   if (dosNames.test(id)) return "this name is reserved on Windows file systems";
   return undefined;
 }
-
-/** Plan, ticket and phase ids. Compare with `caseFold` where a file system might fold case. */
-export const Id = z.string().check((ctx) => {
-  const problem = idProblem(ctx.value);
-  if (problem) ctx.issues.push({ code: "custom", message: problem, input: ctx.value });
-});
 
 /** Two ids that this maps to the same string would be one file on macOS and Windows. */
 export function caseFold(id: string): string {

@@ -1,22 +1,21 @@
-import { z } from "zod";
-import { Id } from "./ids.ts";
+import * as z from "zod";
+import { Id } from "./id-schema.ts";
 
 /** Someone stopped this, and it stays stopped until somebody resumes it: results of runs never clear it. */
 export const Hold = z.object({ by: z.string(), at: z.string(), reason: z.string() });
 export type Hold = z.infer<typeof Hold>;
 
-export const planStatuses = ["draft", "active", "paused", "blocked", "complete"] as const;
+const planStatuses = ["draft", "active", "paused", "blocked", "complete"] as const;
 export const PlanStatus = z.enum(planStatuses);
 export type PlanStatus = z.infer<typeof PlanStatus>;
 
-export const onBlockerFailed = z.enum(["wait", "skip", "run"]);
+const OnBlockerFailed = z.enum(["wait", "skip", "run"]);
 
-export const PlanTicket = z.looseObject({
+const PlanTicket = z.looseObject({
   ticketId: Id,
   order: z.number().default(0),
   blockedBy: z.array(z.string()).default([]),
 });
-export type PlanTicket = z.infer<typeof PlanTicket>;
 
 /** plan.json: the planner owns all of it but `status` and `hold`. */
 export const Plan = z.looseObject({
@@ -35,7 +34,7 @@ export const Plan = z.looseObject({
   baseBranch: z.string().nullable().default(null),
   /** Runs at once within this plan. */
   maxParallel: z.number().int().min(1).nullable().default(null),
-  onBlockerFailed: onBlockerFailed.default("wait"),
+  onBlockerFailed: OnBlockerFailed.default("wait"),
   checks: z
     .record(z.string(), z.union([z.string().min(1), z.array(z.string()).min(1)]))
     .nullable()

@@ -1,5 +1,5 @@
-import { z } from "zod";
-import type { FailureCategory } from "./workflow.ts";
+import * as z from "zod";
+import type { FailureCategory } from "./failure.ts";
 
 /** A conversation with an agent that its own CLI can open again. */
 export const Session = z.object({
@@ -46,7 +46,7 @@ export interface AgentReport {
 }
 
 /** How much a finding weighs (seeds.md C8). */
-export const Severity = z.enum(["blocking", "important", "suggestion", "praise"]);
+const Severity = z.enum(["blocking", "important", "suggestion", "praise"]);
 
 /** What a reviewing agent concluded. verdict.json holds one. */
 export const Verdict = z.object({

@@ -1,28 +1,15 @@
-import { z } from "zod";
-import { Id } from "./ids.ts";
+import * as z from "zod";
+import { FailureCategory } from "./failure.ts";
+import { Id } from "./id-schema.ts";
 import { Hold, type Plan } from "./plan.ts";
 import { Session, Usage } from "./session.ts";
-import { FailureCategory } from "./workflow.ts";
+import { ticketStatuses } from "./ticket-status.ts";
 
-export const ticketStatuses = [
-  "queued",
-  "ready",
-  "running",
-  "waiting",
-  "awaiting_approval",
-  "paused",
-  "complete",
-  "failed",
-  "needs_attention",
-  "skipped",
-  "cancelled",
-] as const;
 export const TicketStatus = z.enum(ticketStatuses);
 export type TicketStatus = z.infer<typeof TicketStatus>;
 
 export const priorities = ["P0", "P1", "P2", "P3"] as const;
-export const Priority = z.enum(priorities);
-export type Priority = z.infer<typeof Priority>;
+const Priority = z.enum(priorities);
 
 /** How a ticket ended. */
 export const Outcome = z.enum(["complete", "failed", "needs_attention", "skipped", "cancelled"]);
@@ -141,35 +128,6 @@ export type Ticket = TicketFile & { activity: Activity };
 
 export const plannerOwned = Object.keys(plannerFields) as (keyof typeof plannerFields)[];
 export const runnerOwned = Object.keys(runnerFields) as (keyof typeof runnerFields)[];
-
-/** The status people see: a hold shows as `paused` unless the ticket has ended. */
-export function statusOf(ticket: { activity: Activity; hold: Hold | null }): TicketStatus {
-  const { activity, hold } = ticket;
-  if (activity.state === "finished") return activity.outcome;
-  if (hold) return "paused";
-  return activity.state === "awaiting" ? "awaiting_approval" : activity.state;
-}
-
-/**
- * The activity that a file without one means: files of the first seed carry only a status.
- * `running` there is a run of a program that is gone, so the phase starts again; a `paused` one also needs a hold.
- */
-export function activityOf(file: Pick<TicketFile, "status" | "currentPhase" | "phaseHistory">): Activity {
-  switch (file.status) {
-    case "queued":
-      return { state: "queued" };
-    case "paused":
-      return file.phaseHistory.length === 0 ? { state: "queued" } : { state: "ready", cause: "resume" };
-    case "complete":
-    case "failed":
-    case "needs_attention":
-    case "skipped":
-    case "cancelled":
-      return { state: "finished", outcome: file.status, at: file.phaseHistory.at(-1)?.completedAt ?? "" };
-    default:
-      return { state: "ready", cause: "resume" };
-  }
-}
 
 /** The values that hold for a ticket once its plan's defaults are filled in. */
 export interface Resolved {

@@ -5,6 +5,9 @@
  */
 export type Instant = string;
 
+/** The longest time any setting may name: Node's timers overflow beyond 2^31 ms, and nobody waits longer for a phase. */
+export const maxSeconds = 30 * 24 * 3600;
+
 /** The instant of a number of milliseconds since the epoch. */
 export function instant(epochMs: number): Instant {
   return new Date(epochMs).toISOString();

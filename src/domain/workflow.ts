@@ -1,34 +1,7 @@
-import { z } from "zod";
+import * as z from "zod";
+import { FailureCategory } from "./failure.ts";
+import { maxSeconds } from "./time.ts";
 
-/** What kind of thing went wrong. Decides where `on:` leads, and later how providers are treated. */
-export const failureCategories = [
-  "rate_limit",
-  "usage_limit",
-  "auth",
-  "overloaded",
-  "unavailable",
-  "incompatible",
-  "environment",
-  "test",
-  "implementation",
-  "verification",
-  "conflict",
-  "scope",
-  "isolation",
-  "timeout",
-  "stalled",
-  "stuck",
-  "budget",
-  "blocker",
-  "infrastructure",
-  "aborted",
-  "unknown",
-] as const;
-export const FailureCategory = z.enum(failureCategories);
-export type FailureCategory = z.infer<typeof FailureCategory>;
-
-/** The longest time any setting may name: Node's timers overflow beyond 2^31 ms, and nobody waits longer for a phase. */
-export const maxSeconds = 30 * 24 * 3600;
 const Seconds = z.number().positive().max(maxSeconds);
 
 export const PhaseId = z.string().regex(/^[A-Za-z][A-Za-z0-9_.-]{0,63}$/, {
@@ -65,14 +38,14 @@ const everyRun = {
   env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), z.string()).optional(),
 };
 
-export const ScriptPhase = z.strictObject({
+const ScriptPhase = z.strictObject({
   ...everyRun,
   type: z.literal("script"),
   command: z.string().min(1),
   args: z.array(z.string()).default([]),
 });
 
-export const AgentPhase = z.strictObject({
+const AgentPhase = z.strictObject({
   ...everyRun,
   type: z.literal("agent"),
   promptTemplate: z.string().min(1),
@@ -89,7 +62,7 @@ export const AgentPhase = z.strictObject({
   verdict: z.enum(["json", "passfail", "steps"]).optional(),
 });
 
-export const PollPhase = z.strictObject({
+const PollPhase = z.strictObject({
   ...everyRun,
   type: z.literal("poll"),
   command: z.string().min(1),
@@ -101,20 +74,20 @@ export const PollPhase = z.strictObject({
 
 const CommandLine = z.union([z.string().min(1), z.array(z.string()).min(1)]);
 
-export const ChecksPhase = z.strictObject({
+const ChecksPhase = z.strictObject({
   ...everyRun,
   type: z.literal("checks"),
   /** Name → command. Without it: the plan's, the configuration's, else what the repository's package.json offers. */
   commands: z.record(z.string(), CommandLine).optional(),
 });
 
-export const MergePhase = z.strictObject({
+const MergePhase = z.strictObject({
   ...everyRun,
   type: z.literal("merge"),
   commands: z.record(z.string(), CommandLine).optional(),
 });
 
-export const GatePhase = z.strictObject({
+const GatePhase = z.strictObject({
   ...everyStep,
   type: z.literal("gate"),
   message: z.string().optional(),
@@ -122,7 +95,7 @@ export const GatePhase = z.strictObject({
   default: z.enum(["approve", "reject"]).default("reject"),
 });
 
-export const WaitPhase = z.strictObject({
+const WaitPhase = z.strictObject({
   ...everyPhase,
   type: z.literal("wait"),
   seconds: Seconds,
@@ -130,7 +103,7 @@ export const WaitPhase = z.strictObject({
   maxVisits: z.number().int().min(1).max(1000).optional(),
 });
 
-export const WorkflowPhase = z.strictObject({
+const WorkflowPhase = z.strictObject({
   ...everyPhase,
   type: z.literal("workflow"),
   workflow: z.string().min(1),
@@ -139,7 +112,7 @@ export const WorkflowPhase = z.strictObject({
   onFailure: z.string().nullish(),
 });
 
-export const TerminalPhase = z.strictObject({
+const TerminalPhase = z.strictObject({
   ...everyPhase,
   type: z.literal("terminal"),
   /** false: the ticket is complete. true: it needs a person, who is notified. */
