@@ -1,0 +1,197 @@
+import { caseFold } from "../domain/ids.ts";
+import { type Activity, priorities, resolveTicket, type Ticket } from "../domain/ticket.ts";
+import { type Instant, secondsBetween } from "../domain/time.ts";
+import type { FlatPhase } from "../domain/workflow.ts";
+import { claimsOf } from "./claims.ts";
+import { currentPhase, longestBackoffSeconds, tryLaterSeconds } from "./transition.ts";
+import { blockerState, isRunnable, type Limits, type PlanView, planEntry, type World, workflowOf } from "./world.ts";
+
+/** What the daemon is to do with a ticket now. */
+export type Decision =
+  | { do: "dispatch"; planId: string; ticketId: string }
+  | { do: "due"; planId: string; ticketId: string }
+  | { do: "skip"; planId: string; ticketId: string; reason: string }
+  | { do: "fault"; planId: string; ticketId: string; reason: string };
+
+/** Which tickets may be chosen; the limits count the runs of all. */
+export type Eligible = (planId: string, ticketId: string) => boolean;
+const everyTicket: Eligible = () => true;
+
+/** What to do now, and when to look again if nothing happens before. */
+export interface Schedule {
+  decisions: Decision[];
+  nextAt: Instant | undefined;
+}
+
+/** Checks of polls at once. They hold no agent slot, but each is a process. */
+const pollLimit = 8;
+
+/** A limit that a run counts against. */
+interface Share {
+  key: string;
+  limit: number;
+}
+
+/**
+ * Chooses what starts now, in one total order under all limits at once: never over a limit, and never under it while
+ * something that it admits is ready. Polls, waits and gates hold no agent slot.
+ */
+export function schedule(world: World, limits: Limits, now: Instant, eligible: Eligible = everyTicket): Schedule {
+  const used = usedShares(world, limits);
+  const ready: Candidate[] = [];
+  const decisions: Decision[] = [];
+  let nextAt: Instant | undefined;
+  const lookAgain = (at: Instant) => {
+    if (nextAt === undefined || at < nextAt) nextAt = at;
+  };
+
+  for (const view of world.plans.values()) {
+    const runnable = isRunnable(view.plan);
+    for (const ticket of view.tickets.values()) {
+      const { activity } = ticket;
+      if (activity.state === "finished" || activity.state === "running") continue;
+      if (!runnable || ticket.hold !== null || view.broken.has(ticket.ticketId) || !eligible(view.plan.id, ticket.ticketId)) continue;
+      const where = { planId: view.plan.id, ticketId: ticket.ticketId };
+      if (activity.state === "awaiting") {
+        if (activity.until === undefined) continue;
+        if (activity.until <= now) decisions.push({ do: "due", ...where });
+        else lookAgain(activity.until);
+        continue;
+      }
+      if (activity.state === "queued") {
+        const blockers = blockerState(view, ticket.ticketId);
+        if (blockers.state === "open") continue;
+        if (blockers.state === "failed") {
+          if (view.plan.onBlockerFailed === "skip")
+            decisions.push({ do: "skip", ...where, reason: `${blockers.ids.join(", ")} did not complete.` });
+          continue;
+        }
+      }
+      const notBefore = activity.state === "waiting" ? activity.until : activity.state === "ready" ? activity.notBefore : undefined;
+      const phase = phaseOf(view, ticket);
+      if (notBefore !== undefined && notBefore > now && !isBeyond(notBefore, now, longestPause(activity, phase, limits))) {
+        lookAgain(notBefore);
+        continue;
+      }
+      if (typeof phase === "string") decisions.push({ do: "fault", ...where, reason: phase });
+      else if (phase.type === "wait" && activity.state === "waiting") decisions.push({ do: "due", ...where });
+      else ready.push({ view, ticket, phase });
+    }
+  }
+
+  const claims = ready.some(({ ticket }) => ticket.activity.state === "queued") ? claimsOf(world, limits.worktreeRoot) : undefined;
+  for (const { view, ticket, phase } of ready.sort(inOrder)) {
+    const needed = shares(view, ticket, phase, limits);
+    if (needed.some((share) => (used.get(share.key) ?? 0) >= share.limit)) continue;
+    if (ticket.activity.state === "queued") {
+      if (claims?.holder(view, ticket)) continue;
+      claims?.take(view, ticket);
+    }
+    for (const share of needed) used.set(share.key, (used.get(share.key) ?? 0) + 1);
+    decisions.push({ do: "dispatch", planId: view.plan.id, ticketId: ticket.ticketId });
+  }
+  return { decisions, nextAt };
+}
+
+/** Whether a time lies further ahead than any pause from now could lead: the clock was set back since it was noted. */
+function isBeyond(at: Instant, now: Instant, longest: number): boolean {
+  return secondsBetween(now, at) > longest;
+}
+
+/** The longest pause, in seconds, that may be left. What a person set as a wait is kept, whatever the clock does. */
+function longestPause(activity: Activity, phase: FlatPhase | string, limits: Limits): number {
+  if (activity.state === "ready") return longestBackoffSeconds * 1.25;
+  if (typeof phase === "string" || phase.type === "wait") return Number.POSITIVE_INFINITY;
+  return phase.type === "poll" ? (phase.intervalSeconds ?? limits.pollInterval) : tryLaterSeconds;
+}
+
+/** The agent of a phase: the phase's own, else the ticket's, the plan's, the default. */
+export function agentOf(phase: FlatPhase, ticket: Ticket, view: PlanView, defaultAgent: string): string {
+  return (phase.type === "agent" ? phase.agent : undefined) ?? ticket.agent ?? view.plan.agent ?? defaultAgent;
+}
+
+/** How many runs count against each limit now, by the limit's key. */
+export function usedShares(world: World, limits: Limits): Map<string, number> {
+  const used = new Map<string, number>();
+  for (const view of world.plans.values()) {
+    for (const ticket of view.tickets.values()) {
+      if (ticket.activity.state !== "running") continue;
+      const phase = phaseOf(view, ticket);
+      for (const share of shares(view, ticket, typeof phase === "string" ? undefined : phase, limits)) {
+        used.set(share.key, (used.get(share.key) ?? 0) + 1);
+      }
+    }
+  }
+  return used;
+}
+
+/** The limits a run of this phase counts against, from the widest to the narrowest. A phase that nobody knows any more is a run all the same. */
+export function shares(view: PlanView, ticket: Ticket, phase: FlatPhase | undefined, limits: Limits): Share[] {
+  switch (phase?.type) {
+    case "wait":
+    case "gate":
+    case "terminal":
+      return [];
+    case "poll":
+      return [{ key: "polls", limit: pollLimit }];
+    default: {
+      const all: Share[] = [{ key: "all", limit: limits.maxConcurrency }];
+      if (view.plan.maxParallel !== null) all.push({ key: `plan ${view.plan.id}`, limit: view.plan.maxParallel });
+      if (phase?.type === "agent") {
+        const agent = agentOf(phase, ticket, view, limits.defaultAgent);
+        const limit = limits.agents.get(agent);
+        if (limit !== undefined) all.push({ key: `agent ${agent}`, limit });
+      }
+      if (phase?.type === "merge") all.push({ key: `merges into ${resolveTicket(ticket, view.plan, limits.worktreeRoot).repo}`, limit: 1 });
+      return all;
+    }
+  }
+}
+
+interface Candidate {
+  view: PlanView;
+  ticket: Ticket;
+  phase: FlatPhase;
+}
+
+function phaseOf(view: PlanView, ticket: Ticket): FlatPhase | string {
+  const workflow = workflowOf(view, ticket);
+  if (typeof workflow === "string") return workflow;
+  const known = () => workflow.phases.map((phase) => phase.id).join(", ");
+  return currentPhase(ticket, workflow) ?? `Workflow "${workflow.name}" has no phase "${ticket.currentPhase}"; it has ${known()}.`;
+}
+
+/** The total order: resumed work, then retries, then priority, the plan's order, age, and ids so that no two are equal. */
+function inOrder(a: Candidate, b: Candidate): number {
+  return (
+    rank(a.ticket) - rank(b.ticket) ||
+    priority(a.ticket) - priority(b.ticket) ||
+    order(a) - order(b) ||
+    compare(created(a), created(b)) ||
+    compare(caseFold(a.view.plan.id), caseFold(b.view.plan.id)) ||
+    compare(a.view.plan.id, b.view.plan.id) ||
+    compare(a.ticket.ticketId, b.ticket.ticketId)
+  );
+}
+
+function rank(ticket: Ticket): number {
+  const { activity } = ticket;
+  if (activity.state !== "ready") return 2;
+  return activity.cause === "resume" ? 0 : activity.cause === "retry" ? 1 : 2;
+}
+
+function priority(ticket: Ticket): number {
+  return priorities.indexOf(ticket.priority ?? "P2");
+}
+
+function order({ view, ticket }: Candidate): number {
+  return planEntry(view.plan, ticket.ticketId)?.order ?? Number.MAX_SAFE_INTEGER;
+}
+
+function created({ view, ticket }: Candidate): string {
+  return ticket.createdAt ?? view.plan.createdAt;
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

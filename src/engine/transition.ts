@@ -1,0 +1,437 @@
+import type { Effect, RunFacts, TicketEvent } from "../domain/event.ts";
+import type { FailureCategory } from "../domain/failure.ts";
+import type { Activity, AfterStop, HistoryEntry, Ticket } from "../domain/ticket.ts";
+import { type Instant, plusSeconds, secondsBetween } from "../domain/time.ts";
+import { defaultMaxVisits, type FlatPhase, phaseById, retryEdge, type Workflow } from "../domain/workflow.ts";
+
+/** Settings of the configuration that rules depend on. */
+export interface Policy {
+  /** Pause before the first retry, in seconds; it doubles with each further one. */
+  retryBackoffSeconds: number;
+  /** Seconds between two checks of a poll that names no interval. */
+  pollInterval: number;
+}
+
+/** The outcome of one event. `refused` says why nothing changed, where a person asked for a change. */
+export interface Step {
+  ticket: Ticket;
+  effects: Effect[];
+  refused?: string;
+}
+
+const historyLimit = 200;
+const feedbackLimit = 8 * 1024;
+const defaultWindowSeconds = 24 * 3600;
+/** The longest pause before a retry, without its jitter. */
+export const longestBackoffSeconds = 300;
+/** How long a phase that answered 75 (try later) rests. */
+export const tryLaterSeconds = 60;
+
+/**
+ * The rules of a ticket's life: what it becomes when something happens, and what is to be done then.
+ * Pure; docs/engine.md has every cell of it. Never throws: what makes no sense changes nothing.
+ */
+export function transition(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: Policy): Step {
+  const now = ticket.activity;
+  switch (event.type) {
+    case "dispatched":
+      return dispatch(ticket, workflow, event.at);
+    case "due":
+      return due(ticket, workflow, event.at);
+    case "faulted": {
+      if (now.state === "finished" || event.runId !== (now.state === "running" ? now.runId : undefined)) return stay(ticket);
+      const faulted = now.state === "running" ? remember(ticket, "failure", event) : ticket;
+      const after = leaving(ticket);
+      return after ? divert(faulted, workflow, after, event.at) : finish(faulted, "needs_attention", event.at, event.reason);
+    }
+    case "blocker_failed":
+      return now.state === "queued" ? finish(ticket, "skipped", event.at, event.reason) : stay(ticket);
+    case "stop_requested":
+      return now.state === "running" && !now.stop ? stop(ticket, { next: "again" }) : stay(ticket);
+    case "paused":
+    case "resumed":
+    case "retried":
+    case "skipped":
+    case "cancelled":
+    case "approved":
+    case "rejected":
+      return command(ticket, workflow, event);
+  }
+  // Late news of a run that was replaced or already settled changes nothing.
+  if (now.state !== "running" || now.runId !== event.runId) return stay(ticket);
+  if (event.type === "session") return { ticket: { ...ticket, currentSession: event.session }, effects: [] };
+  const phase = phaseById(workflow, ticket.currentPhase ?? "");
+  if (!phase) return unknownPhase(ticket, workflow, event.at);
+  const after = leaving(ticket);
+  switch (event.type) {
+    case "passed": {
+      const { [phase.id]: _settled, ...feedback } = ticket.feedback;
+      const passed = { ...remember(ticket, "success", event), feedback, error: null };
+      return after ? divert(passed, workflow, after, event.at) : follow(passed, workflow, successEdge(phase), event.at);
+    }
+    case "failed": {
+      const feedback = { ...ticket.feedback, [phase.id]: clip(event.feedback ?? event.reason) };
+      const failed = { ...remember(ticket, "failure", event), feedback };
+      return after ? divert(failed, workflow, after, event.at) : fail(failed, workflow, phase, event, policy);
+    }
+    case "pending":
+      return after ? divert(ticket, workflow, after, event.at) : lookAgain(ticket, workflow, phase, event, policy);
+    case "interrupted": {
+      const interrupted = remember(ticket, "interrupted", event);
+      return after ? divert(interrupted, workflow, after, event.at) : become(interrupted, { state: "ready", cause: "resume" });
+    }
+    case "lost": {
+      const lost = count(remember(ticket, "lost", event), "lost", phase.id);
+      if (after) return divert(lost, workflow, after, event.at);
+      const bound = "maxLost" in phase ? phase.maxLost : 0;
+      const times = counted(lost.lost, phase.id);
+      if (times > bound) {
+        return finish(lost, "needs_attention", event.at, `Phase "${phase.id}" lost its run ${times} times: ${event.reason}`);
+      }
+      return become(lost, { state: "ready", cause: "resume" });
+    }
+  }
+}
+
+/** The phase a ticket is in, or its workflow's first one when it has not started. */
+export function currentPhase(ticket: Ticket, workflow: Workflow): FlatPhase | undefined {
+  return ticket.currentPhase === null ? workflow.phases[0] : phaseById(workflow, ticket.currentPhase);
+}
+
+function dispatch(ticket: Ticket, workflow: Workflow, at: Instant): Step {
+  const now = ticket.activity;
+  if (ticket.hold || (now.state !== "queued" && now.state !== "ready" && now.state !== "waiting")) return stay(ticket);
+  const phase = currentPhase(ticket, workflow);
+  if (!phase) return unknownPhase(ticket, workflow, at);
+  if (now.state === "queued") {
+    const entered = enter(ticket, workflow, phase.id, at);
+    return entered.ticket.activity.state === "ready" ? begin(entered.ticket, phase, at) : entered;
+  }
+  return startsProgram(phase) ? begin(ticket, phase, at) : enter(ticket, workflow, phase.id, at);
+}
+
+function startsProgram(phase: FlatPhase): boolean {
+  return phase.type !== "wait" && phase.type !== "gate" && phase.type !== "terminal";
+}
+
+function begin(ticket: Ticket, phase: FlatPhase, at: Instant): Step {
+  const runs = ticket.runs + 1;
+  const runId = `${String(runs).padStart(4, "0")}-${phase.id}`;
+  return become({ ...ticket, runs, currentSession: null }, { state: "running", runId, since: at }, [
+    { type: "start", runId, phase: phase.id },
+  ]);
+}
+
+function due(ticket: Ticket, workflow: Workflow, at: Instant): Step {
+  const phase = phaseById(workflow, ticket.currentPhase ?? "");
+  const now = ticket.activity;
+  if (ticket.hold) return stay(ticket);
+  if (now.state === "waiting" && now.until <= at && phase?.type === "wait") {
+    return follow(noteWithoutRun(ticket, "success", at), workflow, phase.onSuccess, at);
+  }
+  if (now.state === "awaiting" && now.until !== undefined && now.until <= at && phase?.type === "gate") {
+    if (phase.default === "approve")
+      return follow(noteWithoutRun(ticket, "success", at, "nobody answered in time"), workflow, phase.onSuccess, at);
+    return rejectGate(ticket, workflow, phase, at, "Nobody answered in time.");
+  }
+  return stay(ticket);
+}
+
+type Command = Extract<TicketEvent, { type: "paused" | "resumed" | "retried" | "skipped" | "cancelled" | "approved" | "rejected" }>;
+
+function command(ticket: Ticket, workflow: Workflow, event: Command): Step {
+  const now = ticket.activity;
+  const name = `Ticket ${ticket.planId}/${ticket.ticketId}`;
+  switch (event.type) {
+    case "paused": {
+      if (now.state === "finished") return stay(ticket, `${name} has ended (${now.outcome}); there is nothing to pause.`);
+      if (ticket.hold) return stay(ticket, `${name} is already paused by ${ticket.hold.by}.`);
+      const held = { ...ticket, hold: event.hold };
+      return now.state === "running" && !now.stop ? stop(held, { next: "again" }) : { ticket: held, effects: [] };
+    }
+    case "resumed": {
+      if (!ticket.hold) return stay(ticket, `${name} is not paused.`);
+      const free: Ticket = { ...ticket, hold: null };
+      if (now.state === "ready") return { ticket: { ...free, activity: { ...now, cause: "resume" } }, effects: [] };
+      // While it was held nobody looked: that time is not the poll's.
+      return { ticket: now.state === "waiting" ? { ...free, enteredAt: event.at } : free, effects: [] };
+    }
+    case "retried": {
+      if (now.state === "queued") return stay(ticket, `${name} has not started; it starts when its blockers are complete.`);
+      if (now.state === "running") return stay(ticket, `${name} is running; pause it first, or skip to another phase.`);
+      if (now.state === "finished" && now.outcome === "complete") {
+        return stay(ticket, `${name} is complete; "skip" starts it again at a phase of your choice.`);
+      }
+      const target = phaseToRetry(ticket, workflow);
+      if (!target) return stay(ticket, `${name} has no phase to run again.`);
+      const feedback = event.message ? { ...ticket.feedback, operator: clip(event.message) } : ticket.feedback;
+      const step = enter({ ...afresh(ticket), hold: null, feedback }, workflow, target, event.at);
+      return step.ticket.activity.state === "ready" ? become(step.ticket, { state: "ready", cause: "retry" }) : step;
+    }
+    case "skipped": {
+      if (!phaseById(workflow, event.phase)) {
+        const known = workflow.phases.map((phase) => phase.id).join(", ");
+        return stay(ticket, `Workflow "${workflow.name}" has no phase "${event.phase}"; it has ${known}.`);
+      }
+      if (now.state === "running") return stop(ticket, { next: "enter", phase: event.phase });
+      const left = { ...ticket, currentPhase: currentPhase(ticket, workflow)?.id ?? ticket.currentPhase };
+      const noted = noteWithoutRun(left, "skipped", event.at, `skipped by ${event.by}`);
+      return enter(afresh(noted), workflow, event.phase, event.at);
+    }
+    case "cancelled":
+      if (now.state === "finished") return stay(ticket, `${name} has already ended (${now.outcome}).`);
+      if (now.state === "running") return stop(ticket, { next: "cancel", reason: event.reason });
+      return finish(ticket, "cancelled", event.at, event.reason);
+    case "approved":
+    case "rejected": {
+      const phase = phaseById(workflow, ticket.currentPhase ?? "");
+      if (now.state !== "awaiting" || phase?.type !== "gate") return stay(ticket, `${name} is not waiting for an approval.`);
+      if (event.type === "rejected") return rejectGate(ticket, workflow, phase, event.at, event.feedback);
+      const { [phase.id]: _settled, ...feedback } = ticket.feedback;
+      const approved = noteWithoutRun({ ...ticket, feedback }, "success", event.at, event.message ?? `approved by ${event.by}`);
+      return follow(approved, workflow, phase.onSuccess, event.at);
+    }
+  }
+}
+
+/** The failed work behind a ticket's end: a notifying terminal is where it stands, not what went wrong. */
+function phaseToRetry(ticket: Ticket, workflow: Workflow): string | undefined {
+  const here = currentPhase(ticket, workflow);
+  if (here && here.type !== "terminal") return here.id;
+  const last = ticket.phaseHistory.findLast((entry) => {
+    const phase = phaseById(workflow, entry.phase);
+    return entry.status !== "skipped" && phase !== undefined && phase.type !== "terminal";
+  });
+  return last?.phase ?? workflow.phases.find((phase) => phase.type !== "terminal")?.id;
+}
+
+function rejectGate(ticket: Ticket, workflow: Workflow, phase: FlatPhase & { type: "gate" }, at: Instant, feedback: string): Step {
+  const noted = noteWithoutRun(ticket, "failure", at, feedback);
+  const rejected = { ...noted, feedback: { ...ticket.feedback, [phase.id]: clip(feedback) } };
+  return failureEdge(rejected, workflow, phase, at, feedback);
+}
+
+type Failed = Extract<TicketEvent, { type: "failed" }>;
+
+function fail(
+  ticket: Ticket,
+  workflow: Workflow,
+  phase: FlatPhase,
+  event: Pick<Failed, "at" | "category" | "reason" | "reask">,
+  policy: Policy,
+): Step {
+  if (event.reask && counted(ticket.reasked, phase.id) === 0) {
+    return become(count(ticket, "reasked", phase.id), { state: "ready", cause: "retry" });
+  }
+  if (phase.type === "terminal" || phase.type === "wait") return finish(ticket, "failed", event.at, event.reason);
+  const special = phase.on?.[event.category];
+  if (special !== undefined) return enter({ ...ticket, error: event.reason }, workflow, special, event.at);
+  const used = counted(ticket.retries, phase.id);
+  if (used < phase.maxRetries) {
+    const notBefore = plusSeconds(event.at, backoffSeconds(ticket, used, policy));
+    // The window of a poll counts from here again, or a retry would time out on its first look.
+    return become(
+      { ...count(ticket, "retries", phase.id), enteredAt: event.at, error: event.reason },
+      { state: "ready", cause: "retry", notBefore },
+    );
+  }
+  return failureEdge(ticket, workflow, phase, event.at, event.reason);
+}
+
+function failureEdge(
+  ticket: Ticket,
+  workflow: Workflow,
+  phase: FlatPhase & { onFailure?: string | null | undefined },
+  at: Instant,
+  reason: string,
+): Step {
+  const target = phase.onFailure ?? undefined;
+  // `retry`, or an edge back to the phase itself, asks for exactly what maxRetries has just used up.
+  if (target === undefined || target === retryEdge || target === phase.id) return finish(ticket, "failed", at, reason);
+  return enter({ ...ticket, error: reason }, workflow, target, at);
+}
+
+/** Doubles per retry up to five minutes, spread by up to a quarter so that tickets that failed together do not return together. */
+function backoffSeconds(ticket: Ticket, used: number, policy: Policy): number {
+  const base = Math.min(longestBackoffSeconds, policy.retryBackoffSeconds * 2 ** used);
+  return base * (1 + fraction(`${ticket.planId}/${ticket.ticketId}/${ticket.runs}`) / 4);
+}
+
+/** A number in [0, 1) that depends on the text alone (FNV-1a): jitter without a random source. */
+function fraction(text: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash >>> 0) / 2 ** 32;
+}
+
+function lookAgain(ticket: Ticket, workflow: Workflow, phase: FlatPhase, event: { at: Instant; reason?: string }, policy: Policy): Step {
+  // A script's own timeout bounds one run; its try-later answers are bounded by the default window.
+  const window = (phase.type === "poll" ? phase.timeoutSeconds : undefined) ?? defaultWindowSeconds;
+  const entered = ticket.enteredAt ?? event.at;
+  if (secondsBetween(entered, event.at) >= window) {
+    const reason = `Phase "${phase.id}" was not done within ${window} s.`;
+    const failed = remember(ticket, "failure", { at: event.at, category: "timeout", reason });
+    return fail(
+      { ...failed, feedback: { ...ticket.feedback, [phase.id]: reason } },
+      workflow,
+      phase,
+      { at: event.at, category: "timeout", reason },
+      policy,
+    );
+  }
+  const pause = phase.type === "poll" ? (phase.intervalSeconds ?? policy.pollInterval) : tryLaterSeconds;
+  const until = plusSeconds(event.at, Math.min(pause, window - secondsBetween(entered, event.at)));
+  // A file of the first seed has no enteredAt; its window counts from the first look.
+  const seen = { ...ticket, enteredAt: entered };
+  return become(seen, event.reason === undefined ? { state: "waiting", until } : { state: "waiting", until, reason: event.reason });
+}
+
+function successEdge(phase: FlatPhase): string | null | undefined {
+  return "onSuccess" in phase ? phase.onSuccess : undefined;
+}
+
+/** Moves along an edge; an edge that is not there ends the ticket well. */
+function follow(ticket: Ticket, workflow: Workflow, target: string | null | undefined, at: Instant): Step {
+  return target ? enter(ticket, workflow, target, at) : finish(ticket, "complete", at, null);
+}
+
+/** Moves into a phase: counts the visit, starts its windows, ends the ticket when the phase is terminal or visited too often. */
+function enter(ticket: Ticket, workflow: Workflow, phaseId: string, at: Instant): Step {
+  const phase = phaseById(workflow, phaseId);
+  if (!phase) return unknownPhase({ ...ticket, currentPhase: phaseId }, workflow, at);
+  const visits = counted(ticket.visits, phaseId) + 1;
+  const bound = ("maxVisits" in phase ? phase.maxVisits : undefined) ?? defaultMaxVisits;
+  const entered: Ticket = {
+    ...ticket,
+    currentPhase: phaseId,
+    currentSession: null,
+    enteredAt: at,
+    visits: { ...ticket.visits, [phaseId]: visits },
+    retries: { ...ticket.retries, [phaseId]: 0 },
+    reasked: { ...ticket.reasked, [phaseId]: 0 },
+  };
+  if (phase.type === "terminal") {
+    return phase.notify
+      ? finish(entered, "needs_attention", at, ticket.error ?? phase.description ?? null)
+      : finish(entered, "complete", at, null);
+  }
+  if (visits > bound) {
+    const why = ticket.error ? ` Last failure: ${ticket.error}` : "";
+    return finish(entered, "needs_attention", at, `Phase "${phaseId}" would be entered ${visits} times; its limit is ${bound}.${why}`);
+  }
+  switch (phase.type) {
+    case "wait":
+      return become(entered, { state: "waiting", until: plusSeconds(at, phase.seconds) });
+    case "gate": {
+      const until = phase.timeoutSeconds === undefined ? {} : { until: plusSeconds(at, phase.timeoutSeconds) };
+      return become(entered, { state: "awaiting", since: at, ...until }, [
+        { type: "notify", status: "awaiting_approval", reason: phase.message ?? `Phase "${phaseId}" waits for an approval.` },
+      ]);
+    }
+    default:
+      return become(entered, { state: "ready", cause: "next" });
+  }
+}
+
+type Leaving = Exclude<AfterStop, { next: "again" }>;
+
+/** Where a person sent the ticket while its run was under way; undefined when the run's own result counts. */
+function leaving(ticket: Ticket): Leaving | undefined {
+  const stop = ticket.activity.state === "running" ? ticket.activity.stop : undefined;
+  return stop?.next === "again" ? undefined : stop;
+}
+
+/** What was to follow a stopped run. */
+function divert(ticket: Ticket, workflow: Workflow, after: Leaving, at: Instant): Step {
+  if (after.next === "cancel") return finish(ticket, "cancelled", at, after.reason);
+  return enter(afresh(noteWithoutRun(ticket, "skipped", at, `skipped to ${after.phase}`)), workflow, after.phase, at);
+}
+
+/** A person's decision starts all counts again: bounds are there for what nobody decided. */
+function afresh(ticket: Ticket): Ticket {
+  return { ...ticket, error: null, retries: {}, visits: {}, lost: {}, reasked: {} };
+}
+
+function unknownPhase(ticket: Ticket, workflow: Workflow, at: Instant): Step {
+  const known = workflow.phases.map((phase) => phase.id).join(", ");
+  return finish(ticket, "needs_attention", at, `Workflow "${workflow.name}" has no phase "${ticket.currentPhase}"; it has ${known}.`);
+}
+
+function stay(ticket: Ticket, refused?: string): Step {
+  return refused === undefined ? { ticket, effects: [] } : { ticket, effects: [], refused };
+}
+
+function become(ticket: Ticket, activity: Activity, effects: Effect[] = []): Step {
+  return { ticket: { ...ticket, activity }, effects };
+}
+
+function finish(ticket: Ticket, outcome: Extract<Activity, { state: "finished" }>["outcome"], at: Instant, reason: string | null): Step {
+  const effects: Effect[] =
+    outcome === "failed" || outcome === "needs_attention"
+      ? [{ type: "notify", status: outcome, reason: reason ?? "It needs a person." }]
+      : [];
+  return become({ ...ticket, currentSession: null, error: reason }, { state: "finished", outcome, at }, effects);
+}
+
+function stop(ticket: Ticket, after: AfterStop): Step {
+  const now = ticket.activity;
+  if (now.state !== "running") return stay(ticket);
+  return become(ticket, { ...now, stop: after }, [{ type: "stop", runId: now.runId, after }]);
+}
+
+function count(ticket: Ticket, counter: "retries" | "lost" | "reasked", phase: string): Ticket {
+  return { ...ticket, [counter]: { ...ticket[counter], [phase]: counted(ticket[counter], phase) + 1 } };
+}
+
+/** A counter's value. A phase may be called "constructor", which every object has without ever having counted it. */
+function counted(counter: Readonly<Record<string, number>>, phase: string): number {
+  return Object.hasOwn(counter, phase) ? (counter[phase] ?? 0) : 0;
+}
+
+type RunNews = { at: Instant; category?: FailureCategory; reason?: string } & RunFacts;
+
+/** Adds the history entry of the run that has just ended, and the values it captured. */
+function remember(ticket: Ticket, status: HistoryEntry["status"], news: RunNews): Ticket {
+  const now = ticket.activity;
+  if (now.state !== "running") return ticket;
+  const session = news.session ?? ticket.currentSession ?? undefined;
+  const entry: HistoryEntry = {
+    phase: ticket.currentPhase ?? "",
+    status,
+    startedAt: now.since,
+    completedAt: news.at,
+    runId: now.runId,
+    ...present({ agent: news.agent, output: news.output, session, category: news.category, reason: news.reason }),
+    ...present({ head: news.head, usage: news.usage, costUsd: news.costUsd }),
+  };
+  return {
+    ...ticket,
+    currentSession: null,
+    phaseHistory: [...ticket.phaseHistory, entry].slice(-historyLimit),
+    context: { ...ticket.context, ...news.captured },
+    baseSha: news.baseSha ?? ticket.baseSha,
+  };
+}
+
+/** The history entry of a phase that ended without a program having run. */
+function noteWithoutRun(ticket: Ticket, status: HistoryEntry["status"], at: Instant, reason?: string): Ticket {
+  const entry: HistoryEntry = {
+    phase: ticket.currentPhase ?? "",
+    status,
+    startedAt: ticket.enteredAt ?? at,
+    completedAt: at,
+    ...present({ reason }),
+  };
+  return { ...ticket, phaseHistory: [...ticket.phaseHistory, entry].slice(-historyLimit) };
+}
+
+/** The fields that are not undefined. */
+function present<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>;
+  };
+}
+
+function clip(text: string): string {
+  return text.length <= feedbackLimit ? text : `${text.slice(0, feedbackLimit)}\n[… ${text.length - feedbackLimit} more characters]`;
+}
