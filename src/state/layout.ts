@@ -1,0 +1,114 @@
+import { join } from "node:path";
+import { UserError } from "../domain/errors.ts";
+import { idProblem } from "../domain/ids.ts";
+import type { RunRef } from "../domain/run.ts";
+
+/** Every place the program writes to. `home` is ~/.orchestrator by default, `stateDir` is `<home>/state` by default. */
+
+function checked(id: string, what: string): string {
+  const problem = idProblem(id);
+  if (problem) throw new UserError(`${JSON.stringify(id)} is not a ${what}.`, { hint: problem, exit: "usage" });
+  return id;
+}
+
+/** A run's id is its number, a dash and its phase: the phase alone may be as long as an id can be. */
+function checkedRun(runId: string): string {
+  checked(runId.replace(/^\d{1,9}-/, ""), "run id");
+  return runId;
+}
+
+/** Locked by whoever may commit. Nothing may open it but acquireDaemonLock(). */
+export function lockFile(home: string): string {
+  return join(home, "lock", "daemon.lock");
+}
+
+/** Folder of all locks: the daemon's, and those that keep two git commands of ours from one repository. */
+export function lockDir(home: string): string {
+  return join(home, "lock");
+}
+
+export function daemonFile(home: string): string {
+  return join(home, "daemon.json");
+}
+
+/** `tmp`: being written. `new`: waiting for the daemon. `done`: answers. */
+export interface InboxDirs {
+  tmp: string;
+  new: string;
+  done: string;
+}
+
+export function inboxDirs(home: string): InboxDirs {
+  const inbox = join(home, "inbox");
+  return { tmp: join(inbox, "tmp"), new: join(inbox, "new"), done: join(inbox, "done") };
+}
+
+/** The folder of one run: spec, prompt, claim, streams, exit. */
+export function runDir(home: string, ref: RunRef): string {
+  return join(home, "run", checked(ref.planId, "plan id"), checked(ref.ticketId, "ticket id"), checkedRun(ref.runId));
+}
+
+export function daemonLogFile(home: string): string {
+  return join(home, "logs", "orchestrator.log");
+}
+
+export function ticketLogFile(home: string, planId: string, ticketId: string): string {
+  return join(home, "logs", checked(planId, "plan id"), `${checked(ticketId, "ticket id")}.log`);
+}
+
+export function plansDir(stateDir: string): string {
+  return join(stateDir, "plans");
+}
+
+export function planDir(stateDir: string, planId: string): string {
+  return join(stateDir, "plans", checked(planId, "plan id"));
+}
+
+export function planFile(stateDir: string, planId: string): string {
+  return join(planDir(stateDir, planId), "plan.json");
+}
+
+export function ticketsDir(stateDir: string, planId: string): string {
+  return join(planDir(stateDir, planId), "tickets");
+}
+
+/** The projection of a ticket that people read and edit. */
+export function ticketFile(stateDir: string, planId: string, ticketId: string): string {
+  return join(ticketsDir(stateDir, planId), `${checked(ticketId, "ticket id")}.json`);
+}
+
+/** One folder per ticket that was ever committed. */
+export function allRevsDir(stateDir: string, planId: string): string {
+  return join(planDir(stateDir, planId), ".orch", "revs");
+}
+
+export function revsDir(stateDir: string, planId: string, ticketId: string): string {
+  return join(allRevsDir(stateDir, planId), checked(ticketId, "ticket id"));
+}
+
+export function revFile(stateDir: string, planId: string, ticketId: string, rev: number): string {
+  return join(revsDir(stateDir, planId, ticketId), `${rev}.json`);
+}
+
+/** What was replaced, for a few seconds. */
+export function trashDir(stateDir: string, planId: string): string {
+  return join(planDir(stateDir, planId), ".orch", "trash");
+}
+
+/** What could not be read. */
+export function quarantineDir(stateDir: string, planId: string): string {
+  return join(planDir(stateDir, planId), ".orch", "quarantine");
+}
+
+/** The workflow texts that the plan's tickets run under. */
+export function pinnedWorkflowsDir(stateDir: string, planId: string): string {
+  return join(planDir(stateDir, planId), "workflows");
+}
+
+export function pinnedWorkflowFile(stateDir: string, planId: string, name: string, sha: string): string {
+  return join(pinnedWorkflowsDir(stateDir, planId), `${checked(name, "workflow name")}.${checked(sha, "digest")}.yaml`);
+}
+
+export function journalFile(stateDir: string, planId: string): string {
+  return join(planDir(stateDir, planId), "journal.jsonl");
+}
