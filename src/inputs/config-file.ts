@@ -1,0 +1,149 @@
+/** The parts of reading a configuration that need no schema library. */
+import { homedir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import type { Config, ConfigFile } from "../domain/config.ts";
+import { type Problem, suggestion, UserError } from "../domain/errors.ts";
+import type { Check } from "../lib/json-schema.ts";
+import { bundledAssets } from "./assets.ts";
+import { readTextFile } from "./read-text.ts";
+import { parseYamlText } from "./yaml-text.ts";
+
+export type Env = Record<string, string | undefined>;
+
+/** Which file, and what its values may refer to. */
+export interface ConfigOptions {
+  explicit?: string | undefined;
+  env: Env;
+  cwd: string;
+}
+
+/**
+ * The configuration of a file about which there is nothing at all to say, as `fits` finds it, which refuses unknown keys.
+ * Undefined when loadConfig() has to say something. UserError "notFound", "invalid" or "unsafe", as there.
+ */
+export function glanceAtConfig(options: ConfigOptions, fits: Check): Config | undefined {
+  const file = findConfigFile(options);
+  const { raw, findings } = parseYamlText(readOwnFile(file).text, file);
+  if (findings.length > 0 || !fits(raw) || problemsOfContent(raw).length > 0) return undefined;
+  return resolveConfig(raw as ConfigFile, file, options.env);
+}
+
+/** The file that the configuration is read from. UserError "notFound". */
+export function findConfigFile({ explicit, env, cwd }: ConfigOptions): string {
+  if (explicit !== undefined) {
+    const file = resolve(cwd, explicit);
+    if (exists(file)) return file;
+    throw new UserError(`There is no configuration file ${file}.`, {
+      exit: "notFound",
+      hint: "check the path after --config, or run: orchestrator init",
+    });
+  }
+  const home = env.ORCHESTRATOR_HOME;
+  const candidates = [
+    ...(home ? [join(resolve(cwd, home), "config.yaml")] : []),
+    join(env.HOME || homedir(), ".orchestrator", "config.yaml"),
+    join(resolve(cwd), "orchestrator.yaml"),
+  ];
+  const found = candidates.find(exists);
+  if (found !== undefined) return found;
+  throw new UserError(`There is no configuration. Looked for ${candidates.join(", ")}.`, {
+    exit: "notFound",
+    hint: "run: orchestrator init",
+  });
+}
+
+// Anything but "missing" counts as there: an unreadable file must be shown, not passed over for the next one.
+function exists(file: string): boolean {
+  const read = readTextFile(file);
+  return "text" in read || read.problem !== "missing";
+}
+
+/** Its text. UserError "invalid" or, when others may change it, "unsafe". */
+export function readOwnFile(file: string): { text: string } {
+  const read = readTextFile(file);
+  if (!("text" in read))
+    throw new UserError(`${file}: ${read.message}.`, { exit: "invalid", hint: "make it a readable UTF-8 text file of at most 1 MiB" });
+  if ((read.mode & 0o002) !== 0) {
+    throw new UserError(`${file} is refused: every user of this machine may change it, and it names programs to run.`, {
+      exit: "unsafe",
+      hint: `chmod o-w ${file}`,
+    });
+  }
+  const user = process.getuid?.();
+  if (user !== undefined && read.uid !== user && read.uid !== 0) {
+    throw new UserError(`${file} is refused: it belongs to another user (uid ${read.uid}), and it names programs to run.`, {
+      exit: "unsafe",
+      hint: `chown ${user} ${file}, once you have read it`,
+    });
+  }
+  return read;
+}
+
+/** The configuration that a valid file means, with every folder absolute. */
+export function resolveConfig(value: ConfigFile, file: string, env: Env): Config {
+  const folder = dirname(file);
+  const home = env.ORCHESTRATOR_HOME ? resolve(env.ORCHESTRATOR_HOME) : folder;
+  const bundled = bundledAssets();
+  const { stateDir, logDir, worktreeRoot, workflowDir, promptDir, scriptDir, skillsDir, ...rest } = value;
+  const dir = (given: string | undefined, fallback: string) => {
+    if (given === undefined) return join(home, fallback);
+    return given.startsWith("~/") ? join(env.HOME || homedir(), given.slice(2)) : resolve(folder, given);
+  };
+  return {
+    ...rest,
+    file,
+    home,
+    stateDir: dir(stateDir, "state"),
+    logDir: dir(logDir, "logs"),
+    worktreeRoot: dir(worktreeRoot, "worktrees"),
+    workflowDirs: [dir(workflowDir, "workflows"), bundled.workflows],
+    promptDirs: [dir(promptDir, "prompts"), bundled.prompts],
+    scriptDirs: [dir(scriptDir, "scripts"), bundled.scripts],
+    skillsDirs: [dir(skillsDir, "skills"), bundled.skills],
+  };
+}
+
+/** What is wrong that the schema cannot say. Works on unchecked content, so that all errors of a file show at once. */
+export function problemsOfContent(raw: unknown): Problem[] {
+  if (!isRecord(raw)) return [];
+  const problems: Problem[] = [];
+  const { defaultAgent, agents, mcpServers } = raw;
+  if (typeof defaultAgent === "string" && isRecord(agents) && !Object.hasOwn(agents, defaultAgent)) {
+    const names = Object.keys(agents);
+    problems.push({
+      severity: "error",
+      rule: "unknown-agent",
+      path: ["defaultAgent"],
+      message: `no agent is called "${defaultAgent}"${suggestion(defaultAgent, names)}`,
+      fix: `use one of ${names.join(", ") || "(none is defined)"}, or define it under agents`,
+    });
+  }
+  return [...problems, ...secretsIn(agents, ["agents"]), ...secretsIn(mcpServers, ["mcpServers"])];
+}
+
+// Prefixes that mean a credential and nothing else; a plain password cannot be told from any other word.
+const secretShapes =
+  /\b(gh[pousr]_[A-Za-z0-9]{16}|github_pat_[A-Za-z0-9]{16}|sk-(ant-|proj-)?[A-Za-z0-9_-]{16}|AKIA[A-Z0-9]{12}|xox[abeprs]-[A-Za-z0-9]{8}|lin_api_[A-Za-z0-9]{8}|glpat-[A-Za-z0-9_-]{12}|AIza[A-Za-z0-9_-]{20}|npm_[A-Za-z0-9]{20}|eyJ[A-Za-z0-9_-]{12,}\.[A-Za-z0-9_-]{8})|-----BEGIN [A-Z ]*PRIVATE KEY/;
+
+function secretsIn(value: unknown, path: (string | number)[]): Problem[] {
+  if (typeof value === "string") {
+    if (!secretShapes.test(value)) return [];
+    const name = path.at(-2) === "env" ? String(path.at(-1)) : "NAME";
+    return [
+      {
+        severity: "error",
+        rule: "literal-secret",
+        path,
+        message: "this looks like a secret, and the configuration is no place for one",
+        fix: `write ${name}: "\${${name}}" under env, set ${name} in the environment of the daemon, and replace the secret where it was issued`,
+      },
+    ];
+  }
+  if (Array.isArray(value)) return value.flatMap((item, i) => secretsIn(item, [...path, i]));
+  if (isRecord(value)) return Object.entries(value).flatMap(([key, item]) => secretsIn(item, [...path, key]));
+  return [];
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
