@@ -1,0 +1,176 @@
+import { describe, expect, it } from "vitest";
+import { adapterFor } from "./adapters.ts";
+import type { AgentRequest } from "./agent.ts";
+
+const id = "11111111-2222-4333-8444-555555555555";
+
+function request(changes: Partial<AgentRequest> & { command: string }): AgentRequest {
+  return { cwd: "/tree", session: { kind: "new", id }, readOnly: false, defaultArgs: [], runDir: "/run/7", isRoot: false, ...changes };
+}
+
+function run(changes: Partial<AgentRequest> & { command: string }) {
+  return adapterFor(changes.command, changes.command).command(request(changes));
+}
+
+const again = (sessionId: string, path?: string): AgentRequest["session"] => ({
+  kind: "resume",
+  session: { id: sessionId, provider: "any", ...(path === undefined ? {} : { path }) },
+});
+
+describe("adapterFor", () => {
+  it("goes by the file name of the command", () => {
+    const commands = ["claude", "/opt/bin/codex", "node_modules/.bin/pi.cmd", "./claude.ts", "my-agent", "claude-wrapper"];
+    expect(commands.map((command) => adapterFor(command, "x").provider)).toEqual(["claude", "codex", "pi", "claude", "generic", "generic"]);
+  });
+});
+
+describe("claude", () => {
+  const skip = ["--dangerously-skip-permissions"];
+  const start = ["claude", "-p", "--output-format", "stream-json", "--verbose"];
+  const closed = ["--setting-sources", "user", "--strict-mcp-config"];
+
+  it("a new session as root", () => {
+    expect(run({ command: "claude", defaultArgs: skip, model: "opus", maxTurns: 30, isRoot: true })).toEqual({
+      argv: [...start, "--session-id", id, ...closed, ...skip, "--model", "opus", "--max-turns", "30"],
+      env: { DISABLE_AUTOUPDATER: "1", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1", CLAUDE_CODE_MAX_RETRIES: "3", IS_SANDBOX: "1" },
+      stdout: "file",
+      stop: { signal: "SIGINT", graceMs: 5000 },
+      stdinPrefix: "\n",
+      notes: [],
+    });
+  });
+
+  it("a resumed session; an id that is none of claude's starts a new one", () => {
+    expect(run({ command: "claude", session: again(id) }).argv).toEqual([...start, "--resume", id, ...closed]);
+    const odd = run({ command: "claude", session: again("my-title") });
+    expect([odd.argv, odd.notes]).toEqual([[...start, ...closed], ['"my-title" is no session id of claude; it starts a new session']]);
+  });
+
+  it("a read-only phase has no editing tools", () => {
+    expect(run({ command: "claude", defaultArgs: skip, readOnly: true }).argv.slice(-4)).toEqual([
+      "--disallowedTools",
+      "Edit",
+      "Write",
+      "NotebookEdit",
+    ]);
+  });
+
+  it("allowedTools takes the other tools away; a pattern ends the skipping of permissions", () => {
+    const argv = (allowedTools: string[]) => run({ command: "claude", defaultArgs: skip, allowedTools }).argv.slice(start.length + 5);
+    expect(argv(["Read", "Bash"])).toEqual([...skip, "--tools", "Read,Bash", "--allowedTools", "Read", "Bash"]);
+    expect(argv(["Read", "Bash(git diff *)", "Bash(git log *)", "mcp__x__y"])).toEqual([
+      ...["--permission-mode", "dontAsk", "--tools", "Read,Bash"],
+      ...["--allowedTools", "Read", "Bash(git diff *)", "Bash(git log *)", "mcp__x__y"],
+    ]);
+    expect(argv([])).toEqual([...skip, "--tools", ""]);
+  });
+
+  it("arguments that the runner sets itself are left out and reported", () => {
+    const { argv, notes } = run({ command: "claude", defaultArgs: [...skip, "--output-format", "text", "--setting-sources=user,project"] });
+    expect(argv).toEqual([...start, "--session-id", id, "--strict-mcp-config", ...skip, "--setting-sources=user,project"]);
+    expect(notes).toEqual(["`--output-format text` of defaultArgs is set by the runner itself; it was left out"]);
+  });
+
+  it("opens in the worktree", () => {
+    const open = (session: string) =>
+      adapterFor("claude", "c").interactive({ id: session, provider: "claude" }, { command: "claude", cwd: "/tree" });
+    expect([open(id), open("-x")]).toEqual([{ argv: ["claude", "--resume", id], cwd: "/tree" }, null]);
+  });
+});
+
+describe("codex", () => {
+  const quiet = ["-c", "analytics.enabled=false", "-c", "check_for_update_on_startup=false", "--disable", "plugins", "--disable", "apps"];
+  const place = ["-C", "/tree", "--skip-git-repo-check", ...quiet];
+  const sandbox = ["-s", "workspace-write", "-c", "sandbox_workspace_write.network_access=true"];
+
+  it("a resumed session has its flags before the word resume", () => {
+    expect(run({ command: "codex", session: again(id), model: "gpt-x", maxTurns: 5, allowedTools: ["Read"] })).toEqual({
+      argv: ["codex", "exec", "--json", ...sandbox, ...place, "-m", "gpt-x", "resume", id, "-"],
+      env: {},
+      stdout: "pump",
+      stop: { signal: "SIGINT", graceMs: 5000 },
+      stdinPrefix: "",
+      notes: [
+        "codex has no limit on turns; maxTurns has no effect",
+        "codex cannot be limited to certain tools; allowedTools has no effect",
+      ],
+    });
+  });
+
+  it("a configured sandbox is kept, except in a read-only phase", () => {
+    const bypass = ["--dangerously-bypass-approvals-and-sandbox"];
+    expect(run({ command: "codex", defaultArgs: bypass }).argv).toEqual(["codex", "exec", "--json", ...place, ...bypass, "-"]);
+    const readOnly = run({ command: "codex", defaultArgs: [...bypass, "-s", "workspace-write"], readOnly: true });
+    expect(readOnly.argv).toEqual(["codex", "exec", "--json", "-s", "read-only", ...place, "-"]);
+    expect(readOnly.notes).toHaveLength(2);
+  });
+
+  it.each([
+    [["--approval-mode", "never"], "--approval-mode never"],
+    [["--approval-mode=never"], "--approval-mode=never"],
+    [["--approval-mode never"], "--approval-mode never"],
+    [["--full-auto"], "--full-auto"],
+    [["-a", "never"], "-a never"],
+  ])("%j of older configurations is reported and does not stop the run", (defaultArgs, text) => {
+    expect(run({ command: "codex", defaultArgs }).argv).toEqual(["codex", "exec", "--json", ...sandbox, ...place, "-"]);
+    const problems = adapterFor("codex", "codex").configProblems(defaultArgs);
+    expect(problems).toHaveLength(1);
+    expect(problems[0]?.message).toContain(`\`${text}\``);
+    expect(problems[0]?.hint).toBe('write defaultArgs: ["-s", "workspace-write"], or leave it empty: that is the default');
+  });
+
+  it("an option and its value in one argument is a problem", () => {
+    expect(adapterFor("codex", "codex").configProblems(["-m gpt-x"])).toEqual([
+      {
+        message: "`-m gpt-x` is passed as one single argument, which no option is called",
+        hint: 'write defaultArgs: ["-m","gpt-x"]',
+      },
+    ]);
+  });
+
+  it("does not resume what it would silently replace", () => {
+    expect(run({ command: "codex", session: again("title") }).notes).toEqual([
+      '"title" is no session id of codex; it starts a new session',
+    ]);
+  });
+});
+
+describe("pi", () => {
+  const start = ["pi", "-p", "--mode", "json", "--session"];
+
+  it("keeps its session in the run's folder and finds it again by path", () => {
+    expect(run({ command: "pi", model: "anthropic/x" })).toEqual({
+      argv: [...start, "/run/7/pi-session.jsonl", "-ne", "--model", "anthropic/x"],
+      env: { PI_OFFLINE: "1", PI_TELEMETRY: "0" },
+      stdout: "pump",
+      stop: { signal: "SIGTERM", graceMs: 5000 },
+      stdinPrefix: "",
+      notes: [],
+    });
+    expect(run({ command: "pi", session: again(id, "/run/6/pi-session.jsonl") }).argv).toEqual([
+      ...start,
+      "/run/6/pi-session.jsonl",
+      "-ne",
+    ]);
+  });
+
+  it("translates tools; what it cannot allow it goes without", () => {
+    const tools = (changes: Partial<AgentRequest>) => run({ command: "pi", defaultArgs: ["--tools", "read"], ...changes }).argv.slice(7);
+    expect(tools({})).toEqual(["--tools", "read"]);
+    expect(tools({ allowedTools: ["Read", "Glob", "Bash(git diff *)"] })).toEqual(["--tools", "read,find"]);
+    expect(tools({ allowedTools: ["Edit", "Read"], readOnly: true })).toEqual(["--tools", "read"]);
+    expect(tools({ readOnly: true })).toEqual(["--tools", "read,bash,grep,find,ls"]);
+    expect(tools({ allowedTools: ["WebFetch"] })).toEqual(["--no-tools"]);
+  });
+});
+
+describe("any other program", () => {
+  it("gets its arguments and the prompt on stdin, nothing else", () => {
+    const { argv, notes } = run({ command: "my-agent", defaultArgs: ["--fast"], model: "m", readOnly: true });
+    expect(argv).toEqual(["my-agent", "--fast"]);
+    expect(notes).toEqual([
+      'agent "my-agent" is not one we know how to tell about model; it has no effect there',
+      'agent "my-agent" is not one we know how to tell about readOnly; it has no effect there',
+    ]);
+  });
+});

@@ -1,0 +1,77 @@
+import type { Session } from "../domain/session.ts";
+
+/** What a phase wants of an agent. The prompt is no part of it: it always travels on stdin. */
+export interface AgentRequest {
+  /** The program as configured: a name on PATH or a path. */
+  command: string;
+  /** The worktree. */
+  cwd: string;
+  /** A new conversation, under this UUID where the CLI lets its caller choose, or an earlier one again. */
+  session: { kind: "new"; id: string } | { kind: "resume"; session: Session };
+  model?: string;
+  maxTurns?: number;
+  /** Tools in Claude Code's spelling, e.g. `Read` or `Bash(git diff *)`; undefined: all of them. */
+  allowedTools?: string[];
+  /** The agent is to look but not to change anything. */
+  readOnly: boolean;
+  /** `defaultArgs` of the configuration. */
+  defaultArgs: string[];
+  /** The run's folder, absolute. */
+  runDir: string;
+  /** Whether the agent will run as root. */
+  isRoot: boolean;
+}
+
+/** How to start an agent. Plain data; starting it is the executors' business. */
+export interface AgentCommand {
+  argv: string[];
+  /** Variables that this CLI needs besides the allowed environment; the configuration's own come after them. */
+  env: Record<string, string>;
+  /** `file`: this CLI loses the end of its output when stdout is a pipe. */
+  stdout: "file" | "pump";
+  /** The signal that makes this CLI end its tools too, and how long it may take. */
+  stop: { signal: "SIGINT" | "SIGTERM"; graceMs: number };
+  /** To be written to stdin before the prompt. */
+  stdinPrefix: string;
+  /** Settings of the request or configuration that this CLI cannot honour, in words for people. */
+  notes: string[];
+}
+
+/** What a CLI can do. */
+export interface Capabilities {
+  /** `chosen`: its id is ours; `path`: we name the file; `read`: known once it runs; `none`: it keeps no conversation. */
+  sessionId: "chosen" | "path" | "read" | "none";
+  resume: boolean;
+  /** A person can open the conversation in the CLI's own interface. */
+  interactiveResume: boolean;
+  model: boolean;
+  maxTurns: boolean;
+  allowedTools: boolean;
+  readOnly: boolean;
+  structuredStream: boolean;
+}
+
+/** Something in the configured arguments that would not work, and what to write instead. */
+export interface ConfigProblem {
+  message: string;
+  hint: string;
+}
+
+/** One vendor's CLI. Its stream is read by the reader of the same name in readers.ts. */
+export interface Adapter {
+  provider: string;
+  capabilities: Capabilities;
+  /** What `init` writes into a new configuration. */
+  suggestedArgs: string[];
+  /** How to run the request. */
+  command(request: AgentRequest): AgentCommand;
+  /** How a person opens the conversation, in its worktree `cwd`; null when this CLI has none of that id. */
+  interactive(session: Session, options: { command: string; cwd: string }): { argv: string[]; cwd: string } | null;
+  /** What is wrong with the configured arguments; empty when nothing is. */
+  configProblems(defaultArgs: string[]): ConfigProblem[];
+}
+
+/** Ids of claude and codex. Anything else they take for a title, or start a new conversation without a word. */
+export function isUuid(id: string): boolean {
+  return /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id);
+}

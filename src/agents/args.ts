@@ -1,0 +1,82 @@
+import type { ConfigProblem } from "./agent.ts";
+
+/** A flag that may not stand in `defaultArgs`. */
+export interface UnwantedFlag {
+  names: string[];
+  /** How many arguments follow it. */
+  values: 0 | 1;
+  /** Why, as the end of a sentence. */
+  why: string;
+  hint: string;
+}
+
+/** Flags that the adapter sets itself: a second one would make the stream unreadable or the session impossible to find. */
+export function setByUs(values: 0 | 1, names: string[]): UnwantedFlag[] {
+  return names.map((name) => ({ names: [name], values, why: "is set by the runner itself", hint: `take ${name} out of defaultArgs` }));
+}
+
+/** Whether one of these flags is among the arguments, as `--flag value`, `--flag=value` or `--flag`. */
+export function hasFlag(args: string[], names: string[]): boolean {
+  return args.some((arg) => names.includes(nameOf(arg)));
+}
+
+/** The value of the last of these flags, or undefined. */
+export function flagValue(args: string[], names: string[]): string | undefined {
+  const index = args.findLastIndex((arg) => names.includes(nameOf(arg)));
+  const arg = args[index];
+  if (arg === undefined) return undefined;
+  return arg.includes("=") ? arg.slice(arg.indexOf("=") + 1) : args[index + 1];
+}
+
+/** The arguments without these flags, and the ones that were taken out. */
+export function withoutFlags(
+  args: string[],
+  unwanted: UnwantedFlag[],
+): { kept: string[]; dropped: { text: string; flag: UnwantedFlag }[] } {
+  const kept: string[] = [];
+  const dropped: { text: string; flag: UnwantedFlag }[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i] ?? "";
+    const flag = unwanted.find((candidate) => candidate.names.includes(nameOf(arg)));
+    if (!flag) {
+      kept.push(arg);
+      continue;
+    }
+    const next = args[i + 1];
+    // "--flag=value" and a misplaced "--flag value" in one argument carry their value with them.
+    const separate = flag.values === 1 && !/[=\s]/.test(arg) && next !== undefined && !next.startsWith("-");
+    dropped.push({ text: separate ? `${arg} ${next}` : arg, flag });
+    if (separate) i++;
+  }
+  return { kept, dropped };
+}
+
+/** What is wrong with `defaultArgs`: unwanted flags, and flag and value run together in one argument. */
+export function argumentProblems(args: string[], unwanted: UnwantedFlag[]): ConfigProblem[] {
+  const { kept, dropped } = withoutFlags(args, unwanted);
+  return [
+    ...dropped.map(({ text, flag }) => ({ message: `\`${text}\` ${flag.why}; it is left out`, hint: flag.hint })),
+    ...kept.filter(isGlued).map((arg) => ({
+      message: `\`${arg}\` is passed as one single argument, which no option is called`,
+      hint: `write defaultArgs: ${JSON.stringify(splitGlued(arg))}`,
+    })),
+  ];
+}
+
+/** One note per argument that was left out. */
+export function droppedNotes(dropped: { text: string; flag: UnwantedFlag }[]): string[] {
+  return dropped.map(({ text, flag }) => `\`${text}\` of defaultArgs ${flag.why}; it was left out`);
+}
+
+function nameOf(arg: string): string {
+  return arg.startsWith("-") ? (/^[^=\s]+/.exec(arg)?.[0] ?? arg) : "";
+}
+
+function isGlued(arg: string): boolean {
+  return /^--?[A-Za-z][\w-]*\s/.test(arg);
+}
+
+function splitGlued(arg: string): string[] {
+  const space = arg.search(/\s/);
+  return [arg.slice(0, space), arg.slice(space).trim()];
+}

@@ -1,0 +1,226 @@
+import type { AgentEvent, AgentReport, Usage } from "../domain/session.ts";
+import { classify, epochToInstant } from "./classify.ts";
+import {
+  addWarning,
+  array,
+  clip,
+  clipInput,
+  isSessionId,
+  type Json,
+  maxEventText,
+  maxFinalText,
+  number,
+  object,
+  parseLine,
+  type Reader,
+  type ReaderOptions,
+  type StreamEnd,
+  string,
+  textOf,
+  unfinished,
+} from "./stream.ts";
+
+/** Reads `claude -p --output-format stream-json --verbose`. */
+export function claudeReader(options: ReaderOptions = {}): Reader {
+  const now = options.now ?? Date.now;
+  const warnings: string[] = [];
+  let session: AgentReport["session"] = null;
+  let permissionMode: string | undefined;
+  /** The last `result` line, with its long text replaced by the clipped one. */
+  let result: Json | undefined;
+  let errorCode: string | undefined;
+  let limit: { resetsAt?: string } | undefined;
+  let retrying: string | undefined;
+  let news = false;
+
+  function read(line: Json): AgentEvent[] {
+    const events: AgentEvent[] = [];
+    if (session === null && isSessionId(line.session_id)) {
+      session = { id: line.session_id, provider: "claude" };
+      events.push({ type: "session", session });
+    }
+    switch (line.type) {
+      case "system":
+        return [...events, ...readSystem(line)];
+      case "assistant":
+        return [...events, ...readAssistant(line)];
+      case "user":
+        return [...events, ...readToolResults(line)];
+      case "rate_limit_event":
+        return [...events, ...readLimit(object(line.rate_limit_info) ?? {})];
+      case "result":
+        return [...events, ...readResult(line)];
+      default:
+        return events;
+    }
+  }
+
+  function readSystem(line: Json): AgentEvent[] {
+    if (line.subtype === "init") {
+      permissionMode = string(line.permissionMode);
+      const broken = array(line.mcp_servers)
+        .map(object)
+        .filter((server) => server?.status === "failed");
+      return broken.flatMap((server) => warn(`MCP server "${string(server?.name) ?? ""}" did not start`));
+    }
+    if (line.subtype === "api_retry") {
+      news = false;
+      retrying = `${string(line.error) ?? "error"} (${typeof line.error_status === "number" ? `HTTP ${line.error_status}` : "no connection"})`;
+      return [{ type: "retry", attempt: number(line.attempt), reason: retrying }];
+    }
+    if (line.subtype === "model_fallback") return warn(string(line.content) ?? "another model took over");
+    return [];
+  }
+
+  function readAssistant(line: Json): AgentEvent[] {
+    const message = object(line.message) ?? {};
+    const code = string(line.error);
+    // A subagent's troubles are its parent's to handle; its words are not the agent's own.
+    const isMain = (line.parent_tool_use_id ?? null) === null;
+    if (code !== undefined) {
+      news = false;
+      if (isMain) errorCode = code;
+      return [{ type: "warning", message: clip(textOf(message.content) || code, 1000) }];
+    }
+    if (isMain) {
+      errorCode = undefined;
+      retrying = undefined;
+    }
+    return array(message.content).flatMap((part): AgentEvent[] => {
+      const block = object(part);
+      if (block?.type === "text" && isMain) return [{ type: "text", text: clip(string(block.text) ?? "", maxEventText) }];
+      if (block?.type !== "tool_use") return [];
+      return [{ type: "tool_use", callId: string(block.id) ?? "", tool: string(block.name) ?? "", input: clipInput(block.input) }];
+    });
+  }
+
+  function readToolResults(line: Json): AgentEvent[] {
+    return array(object(line.message)?.content).flatMap((part): AgentEvent[] => {
+      const block = object(part);
+      if (block?.type !== "tool_result") return [];
+      const output = clip(textOf(block.content), maxEventText);
+      return [{ type: "tool_result", callId: string(block.tool_use_id) ?? "", isError: block.is_error === true, output }];
+    });
+  }
+
+  function readLimit(info: Json): AgentEvent[] {
+    const resetsAt = epochToInstant(info.resetsAt);
+    const until = resetsAt === undefined ? {} : { resetsAt };
+    if (info.status === "rejected") {
+      news = false;
+      limit = until;
+      return [{ type: "limit", status: "rejected", ...until }];
+    }
+    limit = undefined;
+    return [{ type: "limit", status: info.status === "allowed" ? "ok" : "warning", ...until }];
+  }
+
+  function readResult(line: Json): AgentEvent[] {
+    const text = clip(string(line.result) ?? "", maxFinalText);
+    result = { ...line, result: text };
+    const usage = usageOf(line);
+    const costUsd = number(line.total_cost_usd);
+    return [
+      { type: "usage", usage, costUsd },
+      { type: "result", ok: succeeded(line), text },
+    ];
+  }
+
+  function warn(message: string): AgentEvent[] {
+    addWarning(warnings, message);
+    return [{ type: "warning", message: clip(message, 1000) }];
+  }
+
+  function failure(info: StreamEnd): AgentReport["failure"] {
+    if (!result) {
+      const category = errorCode === undefined ? undefined : classify({ codes: [errorCode], limit }, now());
+      const reason = errorCode ?? retrying;
+      return unfinished(
+        info,
+        reason === undefined ? undefined : { message: `claude was still trying: ${reason}`, ...category, ...limit },
+        now(),
+      );
+    }
+    if (succeeded(result)) return refusals(result);
+    const errors = array(result.errors).map((error) => string(error) ?? "");
+    const message = string(result.result) || errors.join("; ") || `claude ended with ${string(result.subtype) ?? "an error"}`;
+    const codes = [result.subtype, result.terminal_reason, result.stop_reason, errorCode].map(string);
+    const status = typeof result.api_error_status === "number" ? result.api_error_status : null;
+    return { ...classify({ codes, status, message, limit, stderr: info.stderrTail }, now()), message: clip(message, 1000) };
+  }
+
+  /**
+   * Tools that claude was not allowed to use. Where permissions are skipped or nothing but the allowed may happen (dontAsk),
+   * somebody meant to forbid exactly that; otherwise there was nobody to ask, and the work is most likely not done.
+   */
+  function refusals(line: Json): AgentReport["failure"] {
+    const tools = [...new Set(array(line.permission_denials).map((denial) => string(object(denial)?.tool_name) ?? "?"))];
+    if (tools.length === 0) return null;
+    const message = `claude was refused: ${tools.join(", ")}`;
+    if (permissionMode === "bypassPermissions" || permissionMode === "dontAsk") {
+      addWarning(warnings, message);
+      return null;
+    }
+    return { category: "environment", message: `${message}; allow it in the agent's defaultArgs or the phase's allowedTools` };
+  }
+
+  return {
+    line(text) {
+      news = false;
+      // Partial messages: news, but of a message that comes whole later.
+      if (text.startsWith('{"type":"stream_event"')) {
+        news = true;
+        return [];
+      }
+      const line = parseLine(text);
+      if (!line) return [];
+      news = true;
+      return read(line);
+    },
+    progress: () => news,
+    end(info) {
+      const failed = failure(info);
+      const ok = result !== undefined && succeeded(result);
+      const sessionGone = result?.subtype === "error_during_execution" && /No conversation found/.test(failed?.message ?? "");
+      return {
+        provider: "claude",
+        // The stream echoes an id that claude does not know.
+        session: sessionGone ? null : session,
+        finalText: ok ? (string(result?.result) ?? "") : null,
+        usage: result ? usageOf(result) : null,
+        costUsd: result ? number(result.total_cost_usd) : null,
+        turns: result ? number(result.num_turns) : null,
+        failure: failed,
+        warnings,
+      };
+    },
+  };
+}
+
+/** `subtype` alone says success for every HTTP error too. */
+function succeeded(result: Json): boolean {
+  return result.is_error === false && result.subtype === "success";
+}
+
+/** Tokens of all models, subagents included; `usage` counts the main conversation only. */
+function usageOf(result: Json): Usage {
+  const models = Object.values(object(result.modelUsage) ?? {})
+    .map(object)
+    .filter((model) => model !== undefined);
+  if (models.length > 0) {
+    const sum = (key: string) => models.reduce<number>((total, model) => total + number(model[key]), 0);
+    return {
+      inputTokens: sum("inputTokens"),
+      outputTokens: sum("outputTokens"),
+      cacheReadTokens: sum("cacheReadInputTokens"),
+      cacheWriteTokens: sum("cacheCreationInputTokens"),
+    };
+  }
+  const usage = object(result.usage) ?? {};
+  return {
+    inputTokens: number(usage.input_tokens),
+    outputTokens: number(usage.output_tokens),
+    cacheReadTokens: number(usage.cache_read_input_tokens),
+    cacheWriteTokens: number(usage.cache_creation_input_tokens),
+  };
+}

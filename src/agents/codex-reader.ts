@@ -1,0 +1,182 @@
+import type { AgentEvent, AgentReport, Usage } from "../domain/session.ts";
+import { classify } from "./classify.ts";
+import {
+  addWarning,
+  array,
+  clip,
+  clipInput,
+  isSessionId,
+  type Json,
+  maxEventText,
+  maxFinalText,
+  number,
+  object,
+  parseLine,
+  type Reader,
+  type ReaderOptions,
+  string,
+  textOf,
+  unfinished,
+} from "./stream.ts";
+
+/** Reads `codex exec --json`. */
+export function codexReader(options: ReaderOptions = {}): Reader {
+  const now = options.now ?? Date.now;
+  const resumed = resumedThread(options.argv);
+  const warnings: string[] = [];
+  const open = new Set<string>();
+  let session: AgentReport["session"] = null;
+  let lastMessage: string | null = null;
+  let usage: Usage | null = null;
+  let turn: "open" | "completed" | { failed: string } = "open";
+  let trouble: string | undefined;
+  let news = false;
+
+  function read(line: Json): AgentEvent[] {
+    switch (line.type) {
+      case "thread.started":
+        return readThread(line.thread_id);
+      case "item.started":
+      case "item.updated":
+      case "item.completed":
+        return readItem(object(line.item) ?? {}, line.type === "item.completed");
+      case "error":
+        return readError(string(line.message) ?? "");
+      case "turn.completed":
+        usage = since(options.priorUsage, totals(object(line.usage) ?? {}));
+        turn = "completed";
+        return [
+          { type: "usage", usage },
+          { type: "result", ok: true, text: lastMessage ?? "" },
+        ];
+      case "turn.failed": {
+        const message = clip(string(object(line.error)?.message) ?? "the turn failed", 1000);
+        turn = { failed: message };
+        return [{ type: "result", ok: false, text: message }];
+      }
+      default:
+        return [];
+    }
+  }
+
+  function readThread(id: unknown): AgentEvent[] {
+    if (!isSessionId(id)) return [];
+    session = { id, provider: "codex" };
+    const events: AgentEvent[] = [{ type: "session", session }];
+    // codex starts a new thread without a word when it does not know the old one.
+    if (resumed !== undefined && resumed !== id) events.push(...warn(`codex did not resume ${resumed}; it started a new session`));
+    return events;
+  }
+
+  function readError(message: string): AgentEvent[] {
+    news = false;
+    trouble = message;
+    const attempt = /^Reconnecting\.\.\. (\d+)\//.exec(message);
+    if (!message.startsWith("Reconnecting")) return [];
+    return [{ type: "retry", ...(attempt ? { attempt: Number(attempt[1]) } : {}), reason: clip(message, 1000) }];
+  }
+
+  function readItem(item: Json, completed: boolean): AgentEvent[] {
+    const type = string(item.type);
+    if (type === "error") return completed ? warn(string(item.message) ?? "") : [];
+    trouble = undefined;
+    if (type === "agent_message") {
+      if (!completed) return [];
+      lastMessage = clip(string(item.text) ?? "", maxFinalText);
+      return [{ type: "text", text: clip(lastMessage, maxEventText) }];
+    }
+    const call = toolCall(item);
+    if (!call) return [];
+    const callId = string(item.id) ?? "";
+    const events: AgentEvent[] = [];
+    if (!open.has(callId)) events.push({ type: "tool_use", callId, tool: call.tool, input: clipInput(call.input) });
+    if (!completed) {
+      open.add(callId);
+      return events;
+    }
+    open.delete(callId);
+    const isError =
+      item.status === "failed" || (typeof item.exit_code === "number" && item.exit_code !== 0) || object(item.error) !== undefined;
+    return [...events, { type: "tool_result", callId, isError, output: clip(call.output, maxEventText) }];
+  }
+
+  function warn(message: string): AgentEvent[] {
+    addWarning(warnings, message);
+    return [{ type: "warning", message: clip(message, 1000) }];
+  }
+
+  return {
+    line(text) {
+      const line = parseLine(text);
+      news = line !== undefined;
+      return line ? read(line) : [];
+    },
+    progress: () => news,
+    end(info) {
+      const failure: AgentReport["failure"] =
+        turn === "completed"
+          ? null
+          : turn === "open"
+            ? unfinished(info, trouble === undefined ? undefined : { message: clip(trouble, 1000) }, now())
+            : { ...classify({ message: turn.failed, stderr: info.stderrTail }, now()), message: turn.failed };
+      return {
+        provider: "codex",
+        session,
+        finalText: turn === "completed" ? lastMessage : null,
+        usage,
+        costUsd: null,
+        turns: null,
+        failure,
+        warnings,
+      };
+    },
+  };
+}
+
+/** The thread that the command line asked for. */
+function resumedThread(argv: string[] = []): string | undefined {
+  const index = argv.lastIndexOf("resume");
+  const id = index === -1 ? undefined : argv[index + 1];
+  return id?.startsWith("-") ? undefined : id;
+}
+
+function toolCall(item: Json): { tool: string; input: unknown; output: string } | undefined {
+  switch (item.type) {
+    case "command_execution":
+      return { tool: "shell", input: { command: item.command }, output: string(item.aggregated_output) ?? "" };
+    case "file_change":
+      return { tool: "file_change", input: { changes: array(item.changes) }, output: string(item.status) ?? "" };
+    case "mcp_tool_call": {
+      const output = string(object(item.error)?.message) ?? textOf(object(item.result)?.content);
+      return { tool: `mcp__${string(item.server) ?? ""}__${string(item.tool) ?? ""}`, input: item.arguments, output };
+    }
+    case "web_search":
+      return { tool: "web_search", input: { query: item.query }, output: "" };
+    default:
+      return undefined;
+  }
+}
+
+/** codex counts cached tokens as input too. */
+function totals(usage: Json): Usage {
+  const cacheReadTokens = number(usage.cached_input_tokens);
+  const cacheWriteTokens = number(usage.cache_write_input_tokens);
+  return {
+    inputTokens: Math.max(0, number(usage.input_tokens) - cacheReadTokens - cacheWriteTokens),
+    outputTokens: number(usage.output_tokens),
+    cacheReadTokens,
+    cacheWriteTokens,
+  };
+}
+
+/** What this run added. Totals below the earlier ones belong to a thread that began anew. */
+function since(before: Usage | undefined, total: Usage): Usage {
+  if (!before) return total;
+  const added: Usage = {
+    inputTokens: total.inputTokens - before.inputTokens,
+    outputTokens: total.outputTokens - before.outputTokens,
+    cacheReadTokens: total.cacheReadTokens - before.cacheReadTokens,
+    cacheWriteTokens: total.cacheWriteTokens - before.cacheWriteTokens,
+  };
+  return Object.values(added).some((count) => count < 0) ? total : added;
+}

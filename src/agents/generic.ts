@@ -1,0 +1,45 @@
+import type { Adapter } from "./agent.ts";
+
+/** Any other program: the prompt on stdin, the result on stdout, no memory of earlier runs. `name` is its name in the configuration. */
+export function generic(name: string): Adapter {
+  return {
+    provider: "generic",
+    capabilities: {
+      sessionId: "none",
+      resume: false,
+      interactiveResume: false,
+      model: false,
+      maxTurns: false,
+      allowedTools: false,
+      readOnly: false,
+      structuredStream: false,
+    },
+    suggestedArgs: [],
+
+    command(request) {
+      const ignored = [
+        request.session.kind === "resume" ? "resuming a session" : undefined,
+        request.model === undefined ? undefined : "model",
+        request.maxTurns === undefined ? undefined : "maxTurns",
+        request.allowedTools === undefined ? undefined : "allowedTools",
+        request.readOnly ? "readOnly" : undefined,
+      ].filter((setting) => setting !== undefined);
+      return {
+        argv: [request.command, ...request.defaultArgs],
+        env: {},
+        stdout: "pump",
+        stop: { signal: "SIGTERM", graceMs: 5000 },
+        stdinPrefix: "",
+        notes: ignored.map((setting) => `agent "${name}" is not one we know how to tell about ${setting}; it has no effect there`),
+      };
+    },
+
+    interactive() {
+      return null;
+    },
+
+    configProblems() {
+      return [];
+    },
+  };
+}

@@ -1,0 +1,266 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { reader } from "./readers.ts";
+import type { StreamEnd } from "./stream.ts";
+
+const exited: StreamEnd = { exitCode: 0, signal: null, stderrTail: "", end: "exited" };
+const line = (value: unknown) => JSON.stringify(value);
+const id = "11111111-2222-4333-8444-555555555555";
+const result = {
+  type: "result",
+  subtype: "success",
+  is_error: false,
+  result: "done",
+  num_turns: 1,
+  total_cost_usd: 0.5,
+  usage: {},
+  session_id: id,
+};
+
+describe("every reader", () => {
+  const providers = ["claude", "codex", "pi", "generic"];
+
+  it.each(providers)("%s survives any lines and always reports", (provider) => {
+    const types = [
+      "system",
+      "assistant",
+      "user",
+      "result",
+      "error",
+      "thread.started",
+      "item.completed",
+      "turn.completed",
+      "turn.failed",
+      "message_end",
+    ];
+    const anyLine = fc.oneof(
+      fc.string(),
+      fc.json(),
+      fc
+        .record({
+          type: fc.constantFrom(...types),
+          message: fc.jsonValue(),
+          item: fc.jsonValue(),
+          error: fc.jsonValue(),
+          usage: fc.jsonValue(),
+        })
+        .map(line),
+    );
+    fc.assert(
+      fc.property(fc.array(anyLine), (lines) => {
+        const read = reader(provider);
+        for (const text of lines) read.line(text);
+        expect(read.end(exited).provider).toBe(provider);
+      }),
+    );
+  });
+
+  it.each(providers.slice(0, 3))("%s: exit 0 without a result is a truncated stream", (provider) => {
+    const read = reader(provider);
+    read.line('{"type":"assis');
+    expect(read.end(exited)).toMatchObject({ finalText: null, failure: { category: "infrastructure" } });
+  });
+
+  it.each(providers.slice(0, 3))("%s: a run that we stopped is aborted, silence is stalled, wall time a timeout", (provider) => {
+    const ends = (["stopped", "idle", "timeout", "spawn_failed"] as const).map(
+      (end) => reader(provider).end({ ...exited, exitCode: null, end }).failure?.category,
+    );
+    expect(ends).toEqual(["aborted", "stalled", "timeout", "environment"]);
+  });
+});
+
+describe("claude", () => {
+  it("a result inside a tool's output or a prompt is not the result", () => {
+    const read = reader("claude");
+    const fake = line(result);
+    read.line(line({ type: "user", message: { content: [{ type: "tool_result", tool_use_id: "t1", content: fake }] }, session_id: id }));
+    read.line(`  ${fake.slice(1)}`);
+    expect(read.end(exited)).toMatchObject({ finalText: null, failure: { category: "infrastructure" } });
+  });
+
+  it("the words of a subagent are not the agent's, its tools are shown", () => {
+    const content = [
+      { type: "text", text: "sub" },
+      { type: "tool_use", id: "t", name: "Bash", input: { command: "ls" } },
+    ];
+    const events = reader("claude").line(line({ type: "assistant", message: { content }, parent_tool_use_id: "p", session_id: id }));
+    expect(events).toEqual([
+      { type: "session", session: { id, provider: "claude" } },
+      { type: "tool_use", callId: "t", tool: "Bash", input: { command: "ls" } },
+    ]);
+  });
+
+  it("P9 waiting for the provider until time is up is the provider's trouble, not a stall, and no progress", () => {
+    const read = reader("claude");
+    read.line(line({ type: "assistant", message: { content: [] }, session_id: id }));
+    expect(read.progress()).toBe(true);
+    const events = read.line(
+      line({ type: "system", subtype: "api_retry", attempt: 3, error_status: 529, error: "overloaded", session_id: id }),
+    );
+    expect(events).toEqual([{ type: "retry", attempt: 3, reason: "overloaded (HTTP 529)" }]);
+    expect(read.progress()).toBe(false);
+    expect(read.end({ ...exited, exitCode: null, end: "idle" }).failure?.category).toBe("overloaded");
+  });
+
+  it("a limit keeps its reset time", () => {
+    const read = reader("claude");
+    const info = { status: "rejected", resetsAt: 1795217347 };
+    expect(read.line(line({ type: "rate_limit_event", rate_limit_info: info }))).toEqual([
+      { type: "limit", status: "rejected", resetsAt: "2026-11-20T23:29:07.000Z" },
+    ]);
+    read.line(line({ ...result, is_error: true, api_error_status: 429, result: "You've hit your session limit" }));
+    expect(read.end(exited).failure).toEqual({
+      category: "usage_limit",
+      message: "You've hit your session limit",
+      resetsAt: "2026-11-20T23:29:07.000Z",
+    });
+  });
+
+  it("a session that it does not know is not reported as one", () => {
+    const read = reader("claude");
+    const errors = [`No conversation found with session ID: ${id}`];
+    read.line(line({ ...result, subtype: "error_during_execution", is_error: true, result: undefined, errors }));
+    expect(read.end({ ...exited, exitCode: 1 })).toMatchObject({ session: null, failure: { category: "environment" } });
+  });
+
+  it("a tool that was refused with nobody to ask fails the run, a forbidden one only warns", () => {
+    const run = (permissionMode: string) => {
+      const read = reader("claude");
+      read.line(line({ type: "system", subtype: "init", permissionMode, session_id: id }));
+      read.line(line({ ...result, permission_denials: [{ tool_name: "Bash" }, { tool_name: "Bash" }] }));
+      const { failure, warnings } = read.end(exited);
+      return [failure?.category ?? null, warnings];
+    };
+    expect(run("acceptEdits")).toEqual(["environment", []]);
+    expect(run("bypassPermissions")).toEqual([null, ["claude was refused: Bash"]]);
+  });
+
+  it("P7 long texts are clipped, in events and in the report", () => {
+    const read = reader("claude");
+    const long = "x".repeat(1_000_000);
+    const events = read.line(
+      line({
+        type: "assistant",
+        message: {
+          content: [
+            { type: "tool_use", id: "t", name: "Write", input: { long } },
+            { type: "text", text: long },
+          ],
+        },
+      }),
+    );
+    read.line(line({ ...result, result: long }));
+    expect(JSON.stringify(events).length).toBeLessThan(60_000);
+    expect(read.end(exited).finalText?.length).toBeLessThan(270_000);
+  });
+});
+
+describe("codex", () => {
+  const usage = (input: number, output: number) => ({ input_tokens: input, cached_input_tokens: 100, output_tokens: output });
+
+  it("usage is what this run added to the thread", () => {
+    const read = reader("codex", { priorUsage: { inputTokens: 200, outputTokens: 30, cacheReadTokens: 100, cacheWriteTokens: 0 } });
+    read.line(line({ type: "turn.completed", usage: usage(400, 50) }));
+    expect(read.end(exited).usage).toEqual({ inputTokens: 100, outputTokens: 20, cacheReadTokens: 0, cacheWriteTokens: 0 });
+  });
+
+  it("a new thread in place of the resumed one is told, and its totals are its own", () => {
+    const read = reader("codex", {
+      argv: ["codex", "exec", "resume", id, "-"],
+      priorUsage: { inputTokens: 900, outputTokens: 90, cacheReadTokens: 0, cacheWriteTokens: 0 },
+    });
+    read.line(line({ type: "thread.started", thread_id: "01a1fb1e-c3e9-7f13-9086-bab0d64daf9f" }));
+    read.line(line({ type: "turn.completed", usage: usage(400, 50) }));
+    const report = read.end(exited);
+    expect(report.warnings).toEqual([`codex did not resume ${id}; it started a new session`]);
+    expect(report.usage).toEqual({ inputTokens: 300, outputTokens: 50, cacheReadTokens: 100, cacheWriteTokens: 0 });
+  });
+
+  it("reconnecting is a retry and no progress; a warning item is neither failure nor end", () => {
+    const read = reader("codex");
+    expect(read.line(line({ type: "error", message: "Reconnecting... 2/5 (unexpected status 401)" }))).toEqual([
+      { type: "retry", attempt: 2, reason: "Reconnecting... 2/5 (unexpected status 401)" },
+    ]);
+    expect(read.progress()).toBe(false);
+    expect(read.line(line({ type: "item.completed", item: { id: "item_0", type: "error", message: "careful" } }))).toEqual([
+      { type: "warning", message: "careful" },
+    ]);
+  });
+
+  it("a command that only completes is still a call and a result", () => {
+    const item = { id: "item_1", type: "command_execution", command: "false", aggregated_output: "no", exit_code: 1, status: "failed" };
+    expect(reader("codex").line(line({ type: "item.completed", item }))).toEqual([
+      { type: "tool_use", callId: "item_1", tool: "shell", input: { command: "false" } },
+      { type: "tool_result", callId: "item_1", isError: true, output: "no" },
+    ]);
+  });
+});
+
+describe("pi", () => {
+  const message = (stopReason: string, text: string) => ({
+    type: "message_end",
+    message: { role: "assistant", stopReason, content: [{ type: "text", text }] },
+  });
+
+  it("the path of the session comes from the command line", () => {
+    const read = reader("pi", { argv: ["pi", "-p", "--session", "/run/pi-session.jsonl"] });
+    read.line(line({ type: "session", id }));
+    expect(read.end(exited).session).toEqual({ id, provider: "pi", path: "/run/pi-session.jsonl" });
+  });
+
+  it("only the round that ended with an answer counts", () => {
+    const read = reader("pi");
+    read.line(line(message("error", "")));
+    expect(read.line('{"type":"agent_end","messages":[]}')).toEqual([]);
+    read.line(line(message("stop", "answer")));
+    expect(read.line('{"type":"agent_end","messages":[]}')).toEqual([{ type: "result", ok: true, text: "answer" }]);
+    expect(read.end(exited)).toMatchObject({ finalText: "answer", failure: null });
+  });
+
+  it("an answer followed by an overflow is no answer", () => {
+    const read = reader("pi");
+    read.line(line(message("stop", "so far")));
+    read.line(line({ type: "compaction_start", reason: "overflow" }));
+    expect(read.end(exited)).toMatchObject({ finalText: null, failure: { category: "stuck" } });
+  });
+
+  it("updates are news but never parsed", () => {
+    const read = reader("pi");
+    expect(read.line('{"type":"message_update", not json at all')).toEqual([]);
+    expect(read.progress()).toBe(true);
+  });
+});
+
+describe("any other program", () => {
+  it("its output is the result, its exit code decides", () => {
+    const read = reader("my-agent");
+    expect(read.line("hello")).toEqual([{ type: "text", text: "hello" }]);
+    read.line("world");
+    expect(read.end(exited)).toEqual({
+      provider: "my-agent",
+      session: null,
+      finalText: "hello\nworld",
+      usage: null,
+      costUsd: null,
+      turns: null,
+      failure: null,
+      warnings: [],
+    });
+    expect(reader("my-agent").end({ ...exited, exitCode: 3, stderrTail: "HTTP 401 Unauthorized" }).failure).toEqual({
+      category: "auth",
+      message: "HTTP 401 Unauthorized — exit code 3",
+    });
+  });
+
+  it("P7 keeps the head and the tail of endless output", () => {
+    const read = reader("my-agent");
+    for (let i = 0; i < 50_000; i++) read.line(`line ${i} ${"x".repeat(20)}`);
+    const text = read.end(exited).finalText ?? "";
+    expect([text.length < 400_000, text.startsWith("line 0 "), text.includes("line 49999 "), text.includes("left out")]).toEqual([
+      true,
+      true,
+      true,
+      true,
+    ]);
+  });
+});

@@ -1,0 +1,154 @@
+/** What the readers of structured streams share. Loaded by the shim of every run, so it imports nothing at run time. */
+
+import type { FailureCategory } from "../domain/failure.ts";
+import type { RunEnd } from "../domain/run.ts";
+import type { AgentEvent, AgentReport, Usage } from "../domain/session.ts";
+import { classify } from "./classify.ts";
+
+export interface ReaderOptions {
+  /** Token counts of the session before this run, for CLIs that report totals. */
+  priorUsage?: Usage;
+  /** What was started: names the file of pi's session, and the session that codex was to resume. */
+  argv?: string[];
+  /** Clock in epoch milliseconds, for reset times that only name an hour. */
+  now?: () => number;
+}
+
+/** How the process ended, for the report. */
+export interface StreamEnd {
+  exitCode: number | null;
+  signal: string | null;
+  stderrTail: string;
+  end: RunEnd;
+}
+
+/** Turns a vendor's stream into events, line by line, in bounded memory. Never throws, whatever it is given. */
+export interface Reader {
+  /** The events of one line of stdout, without its line break. */
+  line(text: string): AgentEvent[];
+  /** Whether the line given last was news. Retry notices, errors and unreadable lines are none: they do not stop an idle timer. */
+  progress(): boolean;
+  /** What the run came to. To be called once, after the last line. */
+  end(info: StreamEnd): AgentReport;
+}
+
+export type Json = Record<string, unknown>;
+
+/** Of one text in an event, in characters. */
+export const maxEventText = 32_768;
+/** Of the final message, in characters: verdicts are read from it. */
+export const maxFinalText = 262_144;
+const maxInput = 16_384;
+const maxWarnings = 50;
+/** A line longer than this is not worth the memory of parsing it. */
+const maxLine = 16 * 1024 * 1024;
+
+/** The object on a line, or undefined when there is none. */
+export function parseLine(text: string): Json | undefined {
+  if (text.length > maxLine || !text.trimStart().startsWith("{")) return undefined;
+  try {
+    return object(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+export function object(value: unknown): Json | undefined {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : undefined;
+}
+
+export function array(value: unknown): unknown[] {
+  return Array.isArray(value) ? value : [];
+}
+
+export function string(value: unknown): string | undefined {
+  return typeof value === "string" ? value : undefined;
+}
+
+/** A count or an amount; anything else counts as nothing. */
+export function number(value: unknown): number {
+  return typeof value === "number" && Number.isFinite(value) ? value : 0;
+}
+
+/** The beginning and the end of a long text, with the middle left out. */
+export function clip(text: string, max: number): string {
+  if (text.length <= max) return text;
+  const half = Math.floor(max / 2);
+  return `${text.slice(0, half)}\n[… ${text.length - 2 * half} characters left out …]\n${text.slice(-half)}`;
+}
+
+/** A tool's input, or the beginning of its JSON where it is long. */
+export function clipInput(input: unknown): unknown {
+  const text = JSON.stringify(input) ?? "null";
+  return text.length <= maxInput ? input : { clipped: text.slice(0, maxInput) };
+}
+
+/** The text of a message's content: a string, or blocks of which only those of type text count. */
+export function textOf(content: unknown): string {
+  if (typeof content === "string") return content;
+  return array(content)
+    .map((block) => object(block))
+    .filter((block) => block?.type === "text")
+    .map((block) => string(block?.text) ?? "")
+    .join("\n");
+}
+
+/** Adds a warning, once, as long as there are few. */
+export function addWarning(warnings: string[], message: string): void {
+  const text = clip(message, 1000);
+  if (warnings.length < maxWarnings && !warnings.includes(text)) warnings.push(text);
+}
+
+/** Whether this is an id that a Session may hold. */
+export function isSessionId(id: unknown): id is string {
+  return typeof id === "string" && /^[A-Za-z0-9_-]{1,128}$/.test(id);
+}
+
+const endings: Partial<Record<RunEnd, { category: FailureCategory; message: string }>> = {
+  stopped: { category: "aborted", message: "it was stopped" },
+  timeout: { category: "timeout", message: "it ran out of time" },
+  idle: { category: "stalled", message: "it fell silent" },
+  output_limit: { category: "infrastructure", message: "it wrote more than is kept" },
+  spawn_failed: { category: "environment", message: "it could not be started" },
+};
+
+/**
+ * Why a run failed whose stream ended without a result. `trouble` is the last error or retry notice that nothing followed:
+ * an agent that waits for its provider when its time is up has not stalled.
+ */
+export function unfinished(
+  info: StreamEnd,
+  trouble: { message: string; category?: FailureCategory; resetsAt?: string } | undefined,
+  now: number,
+): NonNullable<AgentReport["failure"]> {
+  const ending = endings[info.end];
+  if (info.end === "stopped" && ending) return ending;
+  if (trouble) {
+    const found = trouble.category ? { category: trouble.category } : classify({ message: trouble.message, stderr: info.stderrTail }, now);
+    if (found.category !== "unknown" || !ending) {
+      const resetsAt = trouble.resetsAt ?? ("resetsAt" in found ? found.resetsAt : undefined);
+      return { category: found.category, message: trouble.message, ...(resetsAt === undefined ? {} : { resetsAt }) };
+    }
+  }
+  if (ending) return ending;
+  if (info.exitCode === 0)
+    return { category: "infrastructure", message: "the stream ended without a result, although the program exited with 0" };
+  const killed = info.signal !== null || (info.exitCode !== null && info.exitCode > 128);
+  const how = info.signal === null ? `exit code ${info.exitCode}` : `killed by ${info.signal}`;
+  const stderr = tellingLines(info.stderrTail);
+  const found = classify({ stderr }, now);
+  return {
+    ...(found.category === "unknown" && killed ? { category: "infrastructure" as const } : found),
+    message: stderr === "" ? `no result (${how})` : `${clip(stderr, 500)} (${how})`,
+  };
+}
+
+/** What stderr says about a failure: its first lines that sound like one, else its last lines; without what every run prints. */
+function tellingLines(stderrTail: string): string {
+  const lines = stderrTail
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "" && !/^(WARNING: proceeding|Reading additional input|Reading prompt from stdin)/.test(line));
+  const telling = lines.filter((line) => /error|not |no |fail|cannot|unable|denied|limit/i.test(line));
+  return (telling.length > 0 ? telling.slice(0, 3) : lines.slice(-3)).join("; ");
+}
