@@ -1,0 +1,664 @@
+import { type ChildProcess, execFileSync, fork, spawn } from "node:child_process";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { ExitRecord, Observation, RunRef, RunSpec } from "../domain/run.ts";
+import { tempDir } from "../testing/temp.ts";
+import { until } from "../testing/until.ts";
+import type { Executor } from "./executor.ts";
+import { createLocalExecutor } from "./local.ts";
+import { readStat } from "./process-identity.ts";
+import { findTree, killTree } from "./process-tree.ts";
+import { markVariable, packEnvironment } from "./run-environment.ts";
+
+const shim = fileURLToPath(new URL("./shim.ts", import.meta.url));
+const fakeAgent = fileURLToPath(new URL("../testing/fake-agents/fake-agent.mjs", import.meta.url));
+const MiB = 1024 * 1024;
+
+/** A home for runs; whatever they leave alive is killed after the test, and fails it. */
+function setUp() {
+  const home = tempDir();
+  const runDir = (ref: RunRef) => join(home, "run", ref.planId, ref.ticketId, ref.runId);
+  const executor = createLocalExecutor(runDir);
+  const started: RunRef[] = [];
+  const ledger = join(home, "ledger");
+  writeFileSync(ledger, "");
+  onTestFinished(async () => {
+    const left: number[] = [];
+    for (const ref of started) {
+      const now = await executor.observe(ref).catch(() => undefined);
+      if (now?.state === "running" && now.pid !== process.pid) {
+        left.push(now.pid);
+        process.kill(now.pid, "SIGKILL");
+      }
+      const mark = { variable: markVariable(runDir(ref)), leader: null };
+      left.push(...findTree(mark).found.map(({ pid }) => pid));
+      await killTree(mark);
+    }
+    executor.close();
+    expect(left).toEqual([]);
+  });
+
+  function specOf(argv: string[], changes: Partial<RunSpec> = {}): RunSpec {
+    const ref = { planId: "plan", ticketId: "T1", runId: `${String(started.length + 1).padStart(4, "0")}-implement` };
+    started.push(ref);
+    return {
+      schema: 1,
+      ...ref,
+      phase: "implement",
+      phaseType: "script",
+      argv,
+      cwd: home,
+      envNames: ["PATH", "FAKE_SCENARIO", "FAKE_LEDGER", "MY_TOKEN", "NODE_OPTIONS", "LARGE"],
+      stdin: "none",
+      stdout: "pump",
+      reader: null,
+      wallMs: 20_000,
+      idleMs: null,
+      keepBytes: MiB,
+      stop: { signal: "SIGTERM", graceMs: 500 },
+      data: {},
+      ...changes,
+    };
+  }
+
+  const env = (scenario: unknown = []) => ({
+    PATH: process.env.PATH ?? "",
+    FAKE_LEDGER: ledger,
+    FAKE_SCENARIO: JSON.stringify(scenario),
+  });
+
+  return {
+    home,
+    runDir,
+    executor,
+    specOf,
+    env,
+    fakeSpec: (changes: Partial<RunSpec> = {}) => specOf([process.execPath, fakeAgent], changes),
+    /** Pids of the kinds of processes that fake agents noted in their ledger. */
+    noted: (kind: string) => [...readFileSync(ledger, "utf8").matchAll(new RegExp(`^${kind} \\S+ (\\d+)$`, "gm"))].map((m) => Number(m[1])),
+    async run(spec: RunSpec, variables: Record<string, string> = env(), prompt: string | null = null): Promise<ExitRecord> {
+      await executor.submit(spec, variables, prompt);
+      return (await over(executor, spec)).exit;
+    },
+  };
+}
+
+async function over(executor: Executor, ref: RunRef): Promise<{ exit: ExitRecord }> {
+  const observation = await until(async () => {
+    const now = await executor.observe(ref);
+    return now.state === "running" || now.state === "unclaimed" ? undefined : now;
+  }, 25_000);
+  if (observation.state !== "finished") throw new Error(`the run is ${JSON.stringify(observation)}`);
+  return observation;
+}
+
+async function runningPid(executor: Executor, ref: RunRef): Promise<number> {
+  const isRunning = (now: Observation) => (now.state === "running" ? now.pid : undefined);
+  return until(async () => isRunning(await executor.observe(ref)));
+}
+
+function isAlivePid(pid: number): boolean {
+  const stat = readStat(pid);
+  return stat !== undefined && stat.state !== "Z";
+}
+
+/** All that a run's folder holds. Files may go while we look. */
+function kept(dir: string): string {
+  return readdirSync(dir)
+    .filter((name) => statSync(join(dir, name), { throwIfNoEntry: false })?.isFile())
+    .map((name) => {
+      try {
+        return readFileSync(join(dir, name), "utf8");
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === "ENOENT") return "";
+        throw error;
+      }
+    })
+    .join("\n");
+}
+
+describe("a run", () => {
+  it("ends with a record of what it did", async () => {
+    const { run, specOf, runDir } = setUp();
+    const spec = specOf(["bash", "-c", "cat; echo oops >/dev/stderr; exit 3"], { stdin: "prompt" });
+    const exit = await run(spec, undefined, "do it\n");
+    expect(exit).toEqual({
+      schema: 1,
+      runId: spec.runId,
+      startedAt: expect.any(String),
+      endedAt: expect.any(String),
+      durationMs: expect.any(Number),
+      end: "exited",
+      exitCode: 3,
+      signal: null,
+      message: null,
+      stdoutTail: "do it\n",
+      stderrTail: "oops\n",
+      stdoutBytes: 6,
+      stderrBytes: 5,
+      agent: null,
+      survivors: [],
+    });
+    expect(exit.durationMs).toBeLessThan(450);
+    expect(readdirSync(runDir(spec)).sort()).toEqual(["claim.json", "exit.json", "prompt.md", "spec.json", "stderr.log", "stdout.log"]);
+  });
+
+  it("P12 lies in a private folder of private files", async () => {
+    const { run, specOf, runDir } = setUp();
+    const spec = specOf(["true"], { stdin: "prompt" });
+    await run(spec, undefined, "secret plans");
+    expect(statSync(runDir(spec)).mode & 0o777).toBe(0o700);
+    for (const name of readdirSync(runDir(spec))) expect([name, statSync(join(runDir(spec), name)).mode & 0o777]).toEqual([name, 0o600]);
+  });
+
+  it("has the environment that was named, and no other", async () => {
+    const { run, specOf } = setUp();
+    const exit = await run(specOf(["/usr/bin/env"], { envNames: ["PATH", "MY_VARIABLE"] }), {
+      PATH: "/usr/bin:/bin",
+      MY_VARIABLE: "1",
+      OTHER: "2",
+    });
+    const names = exit.stdoutTail
+      .trim()
+      .split("\n")
+      .map((line) => line.replace(/=.*/, ""));
+    expect(names.sort()).toEqual(["MY_VARIABLE", "ORCH_RUN", "ORCH_RUN_DIR", "PATH"]);
+    expect(exit.stdoutTail).toContain("ORCH_RUN=plan/T1/0001-implement\n");
+  });
+
+  it("is not disturbed by variables that would act on node", async () => {
+    const { run, specOf } = setUp();
+    const exit = await run(specOf(["printenv", "NODE_OPTIONS"]), { PATH: process.env.PATH ?? "", NODE_OPTIONS: "--require /nowhere.js" });
+    expect(exit.stdoutTail).toBe("--require /nowhere.js\n");
+  });
+
+  it("turns bytes that are no UTF-8 into replacement characters", async () => {
+    const { run, fakeSpec, env } = setUp();
+    const exit = await run(fakeSpec(), env([{ bytes: "61ff62c30a" }, { print: "é\n" }]));
+    expect(exit.stdoutTail).toBe("a\ufffdb\ufffd\né\n");
+  });
+
+  it("tells how it died of a signal that nobody here has sent", async () => {
+    const { run, fakeSpec, env } = setUp();
+    expect(await run(fakeSpec(), env([{ crash: "SIGKILL" }]))).toMatchObject({ end: "exited", exitCode: null, signal: "SIGKILL" });
+  });
+
+  it("costs the daemon no descriptor", async () => {
+    const { executor, specOf, env } = setUp();
+    const before = readdirSync("/proc/self/fd").length;
+    const specs = [1, 2, 3].map(() => specOf(["sleep", "600"]));
+    for (const spec of specs) await executor.submit(spec, env(), null);
+    for (const spec of specs) await runningPid(executor, spec);
+    expect(readdirSync("/proc/self/fd").length).toBe(before);
+    for (const spec of specs) await executor.cancel(spec);
+    for (const spec of specs) await over(executor, spec);
+  });
+
+  it("hints at its end", async () => {
+    const { executor, specOf, env } = setUp();
+    const hints: string[] = [];
+    executor.onHint(({ runId }) => hints.push(runId));
+    await executor.submit(specOf(["true"]), env(), null);
+    await until(() => hints.includes("0001-implement"));
+  });
+});
+
+describe("a run that cannot start", () => {
+  it.each([
+    ["a missing program", ["no-such-program"], {}, /^no-such-program was not found on PATH/],
+    ["a missing path", ["/no/such/program"], {}, /^\/no\/such\/program does not exist$/],
+    ["a folder for a program", ["/tmp"], {}, /^\/tmp may not be executed/],
+    ["a missing working directory", ["true"], { cwd: "/no/such/folder" }, /^the working directory \/no\/such\/folder does not exist$/],
+    ["an argument of 200 kB", ["true", "x".repeat(200_000)], {}, /argument 1 has more than 131071 bytes/],
+    ["an argument with a zero byte", ["true", "a\0b"], {}, /null bytes/],
+    ["no program", [], {}, /argv is empty/],
+  ] as const)("says so: %s", async (_name, argv, changes, message) => {
+    const { run, specOf } = setUp();
+    const exit = await run(specOf([...argv], changes));
+    expect(exit).toMatchObject({ end: "spawn_failed", exitCode: null, message: expect.stringMatching(message) });
+  });
+
+  it("names the variable that is too long", async () => {
+    const { executor, specOf, env } = setUp();
+    await expect(executor.submit(specOf(["true"]), { ...env(), LARGE: "x".repeat(200_000) }, null)).rejects.toThrow(
+      /longest variable is LARGE/,
+    );
+  });
+
+  it("names a missing interpreter", async () => {
+    const { run, specOf, home } = setUp();
+    writeFileSync(join(home, "script"), "#!/no/such/shell\n", { mode: 0o755 });
+    expect((await run(specOf([join(home, "script")]))).message).toContain("the interpreter that its first line names does not exist");
+  });
+});
+
+describe("the claim", () => {
+  it("P5 a late shim finds its claim revoked", async () => {
+    const { executor, specOf, runDir, home } = setUp();
+    const spec = specOf(["touch", join(home, "ran")]);
+    expect(await executor.observe(spec)).toEqual({ state: "unclaimed" });
+    expect(await executor.revoke(spec)).toEqual({ state: "revoked" });
+    writeFileSync(join(runDir(spec), "spec.json"), JSON.stringify(spec));
+    expect(await shimExit(runDir(spec))).toBe(3);
+    expect(existsSync(join(home, "ran"))).toBe(false);
+    expect(await executor.revoke(spec)).toEqual({ state: "revoked" });
+    expect(readdirSync(runDir(spec)).sort()).toEqual(["claim.json", "spec.json"]);
+  });
+
+  it("P5 of many shims of one run one runs", async () => {
+    const { executor, fakeSpec, runDir, noted, env } = setUp();
+    const spec = fakeSpec();
+    mkdirSync(runDir(spec), { recursive: true });
+    writeFileSync(join(runDir(spec), "spec.json"), JSON.stringify(spec));
+    const codes = await Promise.all([1, 2, 3, 4].map(() => shimExit(runDir(spec), packEnvironment(env()))));
+    expect(codes.sort()).toEqual([0, 3, 3, 3]);
+    expect(noted("START")).toHaveLength(1);
+    expect(await executor.observe(spec)).toMatchObject({ state: "finished", exit: { exitCode: 0 } });
+  });
+
+  it("P5 a run that is under way cannot be revoked", async () => {
+    const { executor, specOf, env } = setUp();
+    const spec = specOf(["sleep", "600"]);
+    await executor.submit(spec, env(), null);
+    const pid = await runningPid(executor, spec);
+    expect(await executor.revoke(spec)).toEqual({ state: "running", pid });
+    await executor.cancel(spec);
+    expect(await over(executor, spec)).toMatchObject({ exit: { end: "stopped" } });
+  });
+
+  it("P5 of a shim that was killed nothing is left, and the run is lost", async () => {
+    const { executor, fakeSpec, noted, env } = setUp();
+    const spec = fakeSpec();
+    await executor.submit(spec, env([{ leave: "child" }, { leave: "setsid" }, { leave: "daemon" }, { hang: true }]), null);
+    const pid = await runningPid(executor, spec);
+    await until(() => noted("LEFT").length === 3);
+    const hints: string[] = [];
+    executor.onHint(({ runId }) => hints.push(runId));
+    process.kill(pid, "SIGKILL");
+    await until(() => hints.length > 0);
+    const lost = { state: "lost", reason: `its supervisor (pid ${pid}) was killed` };
+    expect(await until(async () => ((await executor.observe(spec)).state === "lost" ? executor.observe(spec) : undefined))).toEqual(lost);
+    expect([...noted("START"), ...noted("LEFT")].filter(isAlivePid)).toEqual([]);
+  });
+
+  it("P5 another process with the shim's pid is not taken for it", async () => {
+    const { executor, specOf, runDir } = setUp();
+    const spec = specOf(["true"]);
+    await executor.revoke(spec);
+    const file = join(runDir(spec), "claim.json");
+    const claim = JSON.parse(readFileSync(file, "utf8"));
+    writeFileSync(file, JSON.stringify({ ...claim, by: "shim" }));
+    expect(await executor.observe(spec)).toEqual({ state: "running", pid: process.pid });
+    writeFileSync(file, JSON.stringify({ ...claim, by: "shim", start: "1" }));
+    expect(await executor.observe(spec)).toMatchObject({ state: "lost" });
+    writeFileSync(file, JSON.stringify({ ...claim, by: "shim", bootId: "earlier" }));
+    expect(await executor.observe(spec)).toEqual({ state: "lost", reason: "the machine was restarted while it ran" });
+  });
+
+  it("P5 a run outlives the daemon, and the next one adopts it", async () => {
+    const { executor, fakeSpec, runDir, env, home } = setUp();
+    const spec = fakeSpec();
+    const daemon = forkDaemon(home);
+    daemon.send({ dir: runDir(spec), spec, env: env([{ print: "one\n" }, { wait: 500 }, { print: "two\n" }, { exit: 7 }]) });
+    await new Promise((resolve) => daemon.once("message", resolve));
+    const gone = new Promise((resolve) => daemon.once("exit", resolve));
+    daemon.kill("SIGKILL");
+    await gone;
+    const hints: string[] = [];
+    executor.onHint(({ runId }) => hints.push(runId));
+    await runningPid(executor, spec);
+    await until(() => existsSync(join(runDir(spec), "exit.json")));
+    await until(() => hints.length > 0);
+    expect(await over(executor, spec)).toMatchObject({ exit: { end: "exited", exitCode: 7, stdoutTail: "one\ntwo\n" } });
+  });
+
+  it("P10 an unreadable record is an error, not an absent one", async () => {
+    const { executor, specOf, runDir } = setUp();
+    const spec = specOf(["true"]);
+    mkdirSync(runDir(spec), { recursive: true });
+    writeFileSync(join(runDir(spec), "exit.json"), "{");
+    await expect(executor.observe(spec)).rejects.toThrow(/exit\.json is no JSON/);
+  });
+});
+
+describe("what a run leaves", () => {
+  it.each(["child", "setsid", "daemon"])("P6 dies with it: %s", async (kind) => {
+    const { run, fakeSpec, noted, env } = setUp();
+    expect(await run(fakeSpec(), env([{ leave: kind }]))).toMatchObject({ end: "exited", exitCode: 0, survivors: [] });
+    expect(noted("LEFT")).toHaveLength(1);
+    expect(noted("LEFT").filter(isAlivePid)).toEqual([]);
+  });
+
+  it("P6 escapes only with a cleared environment, its own session and no parent", async () => {
+    const { run, fakeSpec, noted, env } = setUp();
+    await run(fakeSpec(), env([{ leave: "cleared-daemon" }]));
+    const [pid = 0] = noted("LEFT");
+    expect(isAlivePid(pid)).toBe(true);
+    process.kill(pid, "SIGKILL");
+    await until(() => !isAlivePid(pid));
+  });
+
+  it("P6 does not keep it from ending by holding its output open", async () => {
+    const { run, fakeSpec, env } = setUp();
+    const exit = await run(fakeSpec(), env([{ print: "before\n" }, { hold: true }]));
+    expect(exit).toMatchObject({ end: "exited", exitCode: 0, stdoutTail: "before\n" });
+    expect(exit.durationMs).toBeLessThan(5000);
+  });
+
+  it("may still write its last words", async () => {
+    const { run, specOf } = setUp();
+    const exit = await run(specOf(["bash", "-c", "(read -t 0.2 < <(exec tail -f /dev/null); echo last words) & exit 0"]));
+    expect(exit.stdoutTail).toBe("last words\n");
+  });
+
+  it("P6 an orchestrator that runs inside a run goes down with it, and so do its runs", async () => {
+    const { executor, fakeSpec, runDir, env, home, noted } = setUp();
+    const spec = fakeSpec();
+    const outer = `ORCH_RUN_DIR=${join(home, "outer")}`;
+    const daemon = forkDaemon(home, { ORCH_RUN_DIR: join(home, "outer") });
+    daemon.send({ dir: runDir(spec), spec, env: env([{ hang: true }]) });
+    await until(() => noted("START").length === 1);
+    expect(await killTree({ variable: outer, leader: null })).toEqual([]);
+    expect(noted("START").filter(isAlivePid)).toEqual([]);
+    expect(await executor.observe(spec)).toMatchObject({ state: "lost" });
+  });
+
+  it("P6 a process of another run of the same name in another home stays alive", async () => {
+    const one = setUp();
+    const other = setUp();
+    const spec = other.specOf(["sleep", "600"]);
+    await other.executor.submit(spec, other.env(), null);
+    await runningPid(other.executor, spec);
+    await one.run(one.fakeSpec(), one.env([{ leave: "daemon" }]));
+    expect(await other.executor.observe(spec)).toMatchObject({ state: "running" });
+    await other.executor.cancel(spec);
+    expect(await over(other.executor, spec)).toMatchObject({ exit: { end: "stopped" } });
+  });
+});
+
+describe("limits", () => {
+  it("P7 ends a run that takes too long", async () => {
+    const { run, fakeSpec, env } = setUp();
+    const exit = await run(fakeSpec({ wallMs: 600 }), env([{ tick: 50, text: "busy\n" }]));
+    expect(exit).toMatchObject({ end: "timeout", signal: "SIGTERM", message: "it ran for more than 600 ms" });
+  });
+
+  it("P7 ends a run that is silent", async () => {
+    const { run, fakeSpec, env } = setUp();
+    const exit = await run(fakeSpec({ idleMs: 400 }), env([{ print: "a\n" }, { wait: 200 }, { print: "b\n" }, { hang: true }]));
+    expect(exit).toMatchObject({ end: "idle", stdoutTail: "a\nb\n", message: "it was silent for 400 ms" });
+  });
+
+  it("P7 an agent that only tries again is silent", async () => {
+    const { run, fakeSpec, env } = setUp();
+    const retry = {
+      type: "system",
+      subtype: "api_retry",
+      attempt: 1,
+      max_retries: 10,
+      retry_delay_ms: 100,
+      error_status: 429,
+      error: "rate_limit",
+    };
+    const scenario = [{ stream: "claude" }, { tick: 50, text: `${JSON.stringify(retry)}\n` }];
+    const exit = await run(fakeSpec({ idleMs: 600, reader: "claude", phaseType: "agent" }), env(scenario));
+    expect(exit).toMatchObject({ end: "idle" });
+  });
+
+  it("P7 takes more than 24.8 days for a timeout", async () => {
+    const { run, specOf } = setUp();
+    expect(
+      await run(specOf(["bash", "-c", "read -t 0.3 < <(exec tail -f /dev/null); echo done"], { wallMs: 30 * 86_400_000, idleMs: 2 ** 32 })),
+    ).toMatchObject({
+      end: "exited",
+      stdoutTail: "done\n",
+    });
+  });
+
+  it("P7 kills what ignores the signal to stop", async () => {
+    const { run, fakeSpec, env } = setUp();
+    const exit = await run(
+      fakeSpec({ wallMs: 400, stop: { signal: "SIGTERM", graceMs: 200 } }),
+      env([{ ignore: ["SIGTERM"] }, { leave: "setsid" }, { hang: true }]),
+    );
+    expect(exit).toMatchObject({ end: "timeout", signal: "SIGKILL", survivors: [] });
+  });
+
+  it("P7 does not wait for a program to read its input", async () => {
+    const { run, specOf } = setUp();
+    expect(await run(specOf(["true"], { stdin: "prompt" }), undefined, "x".repeat(8 * MiB))).toMatchObject({ end: "exited", exitCode: 0 });
+  });
+
+  it("P7 keeps head and tail of a flood, in little memory and on little disk", async () => {
+    const { executor, fakeSpec, runDir, env } = setUp();
+    const spec = fakeSpec();
+    const scenario = [{ print: "the head\n" }, { flood: 100 * MiB }, { print: "the tail\n" }, { wait: 300 }];
+    await executor.submit(spec, env(scenario), null);
+    const pid = await runningPid(executor, spec);
+    let rss = 0;
+    let disk = 0;
+    const exit = await until(async () => {
+      rss = Math.max(rss, residentBytes(pid));
+      disk = Math.max(disk, folderBytes(runDir(spec)));
+      const now = await executor.observe(spec);
+      return now.state === "finished" ? now.exit : undefined;
+    }, 25_000);
+    expect(exit).toMatchObject({ end: "exited", exitCode: 0, stdoutBytes: 100 * MiB + 18 });
+    expect(exit.stdoutTail.slice(-20)).toBe(`${"x".repeat(10)}\nthe tail\n`.slice(-20));
+    const text = readFileSync(join(runDir(spec), "stdout.log"), "utf8");
+    expect(text.startsWith("the head\n")).toBe(true);
+    expect(text).toMatch(/\n\[… \d+ bytes left out …\]\n/);
+    expect(text.endsWith("the tail\n")).toBe(true);
+    expect(disk).toBeLessThan(MiB + 64 * 1024);
+    expect(rss).toBeLessThan(250 * MiB);
+  });
+
+  it("P7 takes a line of 200 MB", async () => {
+    const { executor, fakeSpec, runDir, env } = setUp();
+    const spec = fakeSpec({ keepBytes: 4 * MiB });
+    await executor.submit(spec, env([{ flood: 200 * MiB, newline: false }, { print: "\nafter\n" }]), null);
+    const pid = await runningPid(executor, spec);
+    let rss = 0;
+    const exit = await until(async () => {
+      rss = Math.max(rss, residentBytes(pid));
+      const now = await executor.observe(spec);
+      return now.state === "finished" ? now.exit : undefined;
+    }, 25_000);
+    expect(exit).toMatchObject({ end: "exited", exitCode: 0, stdoutBytes: 200 * MiB + 7 });
+    expect(exit.stdoutTail.endsWith("[… line cut …]\nafter\n")).toBe(true);
+    expect(folderBytes(runDir(spec))).toBeLessThan(2 * MiB);
+    expect(rss).toBeLessThan(250 * MiB);
+  });
+
+  it("P7 ends a run that writes without end", async () => {
+    const { run, specOf } = setUp();
+    const exit = await run(specOf(["yes", "x".repeat(100)]));
+    expect(exit).toMatchObject({ end: "output_limit", message: "it wrote more than 1 GiB", signal: "SIGTERM" });
+  });
+
+  it("P7 time in which the shim was stopped is no silence", async () => {
+    const { executor, fakeSpec, env, noted, runDir } = setUp();
+    const spec = fakeSpec({ idleMs: 700 });
+    await executor.submit(spec, env([{ print: "a\n" }, { wait: 1500 }, { print: "b\n" }]), null);
+    const pid = await runningPid(executor, spec);
+    const log = join(runDir(spec), "stdout.log");
+    await until(() => existsSync(log) && readFileSync(log, "utf8") === "a\n");
+    process.kill(pid, "SIGSTOP");
+    // Until the agent has ended, which is long after the shim would have run out of patience.
+    const [agent = 0] = noted("START");
+    await until(() => readStat(agent) === undefined || readStat(agent)?.state === "Z");
+    process.kill(pid, "SIGCONT");
+    expect(await over(executor, spec)).toMatchObject({ exit: { end: "exited", exitCode: 0, stdoutTail: "a\nb\n" } });
+  });
+});
+
+describe("stopping", () => {
+  it("asks first", async () => {
+    const { executor, specOf, env } = setUp();
+    const spec = specOf(
+      ["bash", "-c", "trap 'echo bye; exit 4' INT; echo ready; while :; do read -t 0.05 < <(exec tail -f /dev/null); done"],
+      {
+        stop: { signal: "SIGINT", graceMs: 10_000 },
+      },
+    );
+    await executor.submit(spec, env(), null);
+    await ready(executor, spec);
+    await executor.cancel(spec);
+    await executor.cancel(spec);
+    expect(await over(executor, spec)).toMatchObject({ exit: { end: "stopped", exitCode: 4, stdoutTail: "ready\nbye\n" } });
+    await executor.cancel(spec);
+  });
+
+  it("keeps a run from starting that has not started yet", async () => {
+    const { executor, specOf, home, env } = setUp();
+    const spec = specOf(["touch", join(home, "ran")]);
+    await executor.cancel(spec);
+    await executor.submit(spec, env(), null);
+    expect(await over(executor, spec)).toMatchObject({ exit: { end: "stopped", message: "stopped before it started" } });
+    expect(existsSync(join(home, "ran"))).toBe(false);
+  });
+
+  it("does not follow from a signal of the terminal", async () => {
+    const { executor, specOf, env } = setUp();
+    const spec = specOf(["sleep", "600"]);
+    await executor.submit(spec, env(), null);
+    const pid = await runningPid(executor, spec);
+    await until(() => children(pid).length > 0);
+    process.kill(pid, "SIGINT");
+    process.kill(pid, "SIGHUP");
+    expect(await executor.observe(spec)).toEqual({ state: "running", pid });
+    await executor.cancel(spec);
+    expect(await over(executor, spec)).toMatchObject({ exit: { end: "stopped", signal: "SIGTERM" } });
+  });
+
+  async function ready(executor: Executor, spec: RunSpec): Promise<void> {
+    const pid = await runningPid(executor, spec);
+    const log = join(readlink(pid), "stdout.log");
+    await until(() => existsSync(log) && readFileSync(log, "utf8").includes("ready"));
+  }
+});
+
+describe("a run whose folder was removed", () => {
+  it("P6 ends, and its shim with it", async () => {
+    const { executor, specOf, runDir, env } = setUp();
+    const spec = specOf(["sleep", "600"]);
+    await executor.submit(spec, env(), null);
+    const pid = await runningPid(executor, spec);
+    const child = await until(() => children(pid).find((one) => readStat(one)?.sid === one));
+    rmSync(runDir(spec), { recursive: true });
+    process.kill(pid, "SIGTERM");
+    await until(() => !isAlivePid(pid) && !isAlivePid(child));
+  });
+});
+
+describe("an agent's stream", () => {
+  it.each(["claude", "codex", "pi"])("becomes events, a session and a report: %s", async (provider) => {
+    const { run, fakeSpec, runDir, env } = setUp();
+    const stdout = provider === "claude" ? "file" : "pump";
+    const spec = fakeSpec({ reader: provider, stdout, phaseType: "agent", stdin: "prompt" });
+    const exit = await run(spec, env([{ stream: provider, text: "all done" }]), "hello");
+    const session = { id: "11111111-2222-4333-8444-555555555555", provider };
+    expect(exit.agent).toMatchObject({ provider, session, finalText: "all done", failure: null });
+    expect(JSON.parse(readFileSync(join(runDir(spec), "session.json"), "utf8"))).toEqual(session);
+    const events = readFileSync(join(runDir(spec), "transcript.jsonl"), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(events).toContainEqual({ type: "session", session });
+    expect(events).toContainEqual({ type: "text", text: "all done" });
+  });
+
+  it("tells the session while the run goes on", async () => {
+    const { executor, fakeSpec, runDir, env } = setUp();
+    const spec = fakeSpec({ reader: "claude", stdout: "file", phaseType: "agent" });
+    await executor.submit(spec, env([{ stream: "claude" }, { hang: true }]), null);
+    await until(() => existsSync(join(runDir(spec), "session.json")));
+    await executor.cancel(spec);
+    expect(await over(executor, spec)).toMatchObject({ exit: { end: "stopped" } });
+  });
+
+  it("takes a scenario from the prompt", async () => {
+    const { run, specOf, home } = setUp();
+    execFileSync("git", ["init", "-q", home]);
+    const prompt = `Please.\nFAKE_SCENARIO=${JSON.stringify([{ write: { "src/a.txt": "a" } }, { commit: "add a" }, { exit: 0 }])}\n`;
+    const spec = specOf([process.execPath, fakeAgent], { stdin: "prompt", envNames: ["PATH"] });
+    expect(await run(spec, undefined, prompt)).toMatchObject({ exitCode: 0 });
+    expect(execFileSync("git", ["-C", home, "log", "--format=%s"], { encoding: "utf8" })).toBe("add a\n");
+  });
+});
+
+describe("secrets", () => {
+  it.each(["pump", "file"] as const)("P12 never reach the disk: %s", async (stdout) => {
+    const { run, fakeSpec, runDir, env } = setUp();
+    const token = `ghp_${"a1".repeat(18)}`;
+    const spec = fakeSpec({ reader: "claude", phaseType: "agent", stdout });
+    const scenario = [
+      { printEnv: "MY_TOKEN" },
+      { print: "MY_TOKEN is " },
+      { printEnv: "MY_TOKEN" },
+      { bytes: Buffer.from(token).toString("hex") },
+    ];
+    const exit = await run(spec, { ...env(scenario), MY_TOKEN: 'hunter2-"quoted"-and-long' }, null);
+    expect(exit.stdoutTail).toBe("[redacted]\nMY_TOKEN is [redacted]\n[redacted]");
+    const everything = kept(runDir(spec)).replaceAll("\\", "");
+    expect(everything).not.toContain("hunter2");
+    expect(everything).not.toContain(token.slice(0, 12));
+  });
+
+  it("P12 never reach the disk, not even while an agent writes its own file", async () => {
+    const { executor, fakeSpec, runDir, env } = setUp();
+    const spec = fakeSpec({ stdout: "file" });
+    await executor.submit(
+      spec,
+      { ...env([{ printEnv: "MY_TOKEN" }, { print: "and more\n" }, { hang: true }]), MY_TOKEN: "hunter2-is-long" },
+      null,
+    );
+    await until(() => existsSync(join(runDir(spec), "stdout.log")) && kept(runDir(spec)).includes("and more"));
+    expect(kept(runDir(spec))).not.toContain("hunter2");
+    process.kill(await runningPid(executor, spec), "SIGKILL");
+    await until(async () => (await executor.observe(spec)).state === "lost");
+    expect(kept(runDir(spec))).not.toContain("hunter2");
+  });
+});
+
+/** A process that submits one run, which it is sent as {dir, spec, env}, and says when it has. */
+function forkDaemon(home: string, env: Record<string, string> = {}): ChildProcess {
+  const program = join(home, "daemon.mjs");
+  writeFileSync(
+    program,
+    `import { createLocalExecutor } from ${JSON.stringify(new URL("./local.ts", import.meta.url).href)};
+     process.once("message", async ({ dir, spec, env }) => {
+       await createLocalExecutor(() => dir).submit(spec, env, null);
+       process.send("submitted");
+     });`,
+  );
+  return fork(program, { execPath: process.execPath, execArgv: [], env: { PATH: process.env.PATH, ...env } });
+}
+
+function shimExit(dir: string, env: Record<string, string> = {}): Promise<number | null> {
+  const child = spawn(process.execPath, [shim, dir], { stdio: "ignore", env: { PATH: process.env.PATH, ...env } });
+  return new Promise((resolve) => child.once("exit", resolve));
+}
+
+function children(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+  return text === "" ? [] : text.split(" ").map(Number);
+}
+
+function readlink(pid: number): string {
+  return execFileSync("readlink", [`/proc/${pid}/cwd`], { encoding: "utf8" }).trim();
+}
+
+function residentBytes(pid: number): number {
+  try {
+    return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+  } catch {
+    return 0;
+  }
+}
+
+function folderBytes(dir: string): number {
+  return readdirSync(dir).reduce((sum, name) => sum + (statSync(join(dir, name), { throwIfNoEntry: false })?.size ?? 0), 0);
+}

@@ -1,0 +1,172 @@
+import { spawn } from "node:child_process";
+import { realpathSync, statSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { UserError } from "../domain/errors.ts";
+import type { Claim, Observation, RunRef } from "../domain/run.ts";
+import { instant } from "../domain/time.ts";
+import { linkExclusive, makeDir, writeDurable } from "../state/atomic-write.ts";
+import type { Executor } from "./executor.ts";
+import { bootId, isAlive, ownIdentity } from "./process-identity.ts";
+import { killTree } from "./process-tree.ts";
+import { markVariable, packEnvironment } from "./run-environment.ts";
+import { readClaim, readExit, runFiles } from "./run-files.ts";
+
+const shimPath = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "./shim.ts" : "./shim.cjs", import.meta.url));
+const pollMs = 250;
+
+/**
+ * Runs on this machine, each under a shim of its own that outlives the caller. `runDir` gives the folder of a run, absolute
+ * and the same in every process that looks after it.
+ */
+export function createLocalExecutor(runDir: (ref: RunRef) => string): Executor {
+  const live = new Map<string, { ref: RunRef; seen: string }>();
+  const callbacks: ((ref: RunRef) => void)[] = [];
+  let timer: NodeJS.Timeout | undefined;
+  let isClosed = false;
+
+  function hint(ref: RunRef): void {
+    if (!isClosed) for (const callback of callbacks) callback(ref);
+  }
+
+  function watch(ref: RunRef): void {
+    const dir = runDir(ref);
+    if (!live.has(dir)) live.set(dir, { ref, seen: fingerprint(dir) });
+    if (!isClosed) timer ??= setInterval(poll, pollMs).unref();
+  }
+
+  function unwatch(ref: RunRef): void {
+    live.delete(runDir(ref));
+    if (live.size > 0) return;
+    clearInterval(timer);
+    timer = undefined;
+  }
+
+  function poll(): void {
+    for (const [dir, run] of live) {
+      const now = fingerprint(dir);
+      if (now === run.seen) continue;
+      run.seen = now;
+      hint(run.ref);
+    }
+  }
+
+  async function observe(ref: RunRef): Promise<Observation> {
+    const observation = await look(runDir(ref));
+    if (observation.state === "running" || observation.state === "unclaimed") watch(ref);
+    else unwatch(ref);
+    return observation;
+  }
+
+  return {
+    async submit(spec, env, prompt) {
+      const dir = runDir(spec);
+      const files = runFiles(dir);
+      await makeDir(dir);
+      if (prompt !== null) await writeDurable(files.prompt, prompt);
+      await writeDurable(files.spec, JSON.stringify(spec));
+      await spawnShim(dir, pick(env, spec.envNames), () => hint(spec));
+      watch(spec);
+    },
+
+    async cancel(ref) {
+      const dir = runDir(ref);
+      await makeDir(dir);
+      // The request is there before the claim is read: a shim that claims later than that finds it.
+      await linkExclusive(runFiles(dir).stop, "");
+      const claim = readClaim(dir);
+      if (claim?.by === "shim" && isAlive(claim)) signal(claim.pid);
+    },
+
+    observe,
+
+    async revoke(ref) {
+      const dir = runDir(ref);
+      await makeDir(dir);
+      const claim: Claim = { schema: 1, runId: ref.runId, by: "revoked", ...ownIdentity(), at: instant(Date.now()) };
+      await linkExclusive(runFiles(dir).claim, JSON.stringify(claim));
+      return observe(ref);
+    },
+
+    onHint(callback) {
+      callbacks.push(callback);
+    },
+
+    close() {
+      isClosed = true;
+      clearInterval(timer);
+      live.clear();
+    },
+  };
+}
+
+async function look(dir: string): Promise<Observation> {
+  const exit = readExit(dir);
+  if (exit !== undefined) return { state: "finished", exit };
+  const claim = readClaim(dir);
+  if (claim === undefined) return { state: "unclaimed" };
+  if (claim.by === "revoked") return { state: "revoked" };
+  if (isAlive(claim)) return { state: "running", pid: claim.pid };
+  // It may have written its last words between the first look and its end.
+  const last = readExit(dir);
+  if (last !== undefined) return { state: "finished", exit: last };
+  if (claim.bootId !== bootId()) return { state: "lost", reason: "the machine was restarted while it ran" };
+  const survivors = await killTree({ variable: markVariable(realpathSync(dir)), leader: null });
+  const reason = `its supervisor (pid ${claim.pid}) was killed`;
+  return { state: "lost", reason: survivors.length === 0 ? reason : `${reason}; these processes would not die: ${survivors.join(" ")}` };
+}
+
+/** What may change of a run in progress, as one string to compare. */
+function fingerprint(dir: string): string {
+  const { exit, session, claim } = runFiles(dir);
+  const parts = [exit, session, claim].map((path) => statSync(path, { throwIfNoEntry: false })?.ino ?? 0);
+  return `${parts.join(" ")} ${isClaimantAlive(dir)}`;
+}
+
+function isClaimantAlive(dir: string): boolean {
+  try {
+    const claim = readClaim(dir);
+    return claim !== undefined && isAlive(claim);
+  } catch {
+    return false; // `observe` tells what is wrong with it
+  }
+}
+
+function pick(env: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
+}
+
+/** Starts the shim of a run in a session of its own. It holds no descriptor of ours and we hold none of its. */
+async function spawnShim(dir: string, env: Record<string, string>, onExit: () => void): Promise<void> {
+  // An orchestrator that itself runs inside a run keeps that run's mark: its shims go down with it.
+  const inherited = pick(process.env as Record<string, string>, ["PATH", "ORCH_RUN", "ORCH_RUN_DIR", "ORCH_FSYNC"]);
+  try {
+    const shim = spawn(process.execPath, [shimPath, dir], {
+      cwd: dir,
+      detached: true,
+      stdio: "ignore",
+      env: { ...inherited, ...packEnvironment(env) },
+    });
+    shim.unref();
+    await new Promise<void>((resolve, reject) => {
+      shim.once("spawn", resolve);
+      shim.once("error", reject);
+    });
+    shim.once("exit", onExit);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== "E2BIG") throw new Error(`could not start the shim of ${dir}: ${message}`, { cause: error });
+    const [longest] = Object.keys(env).sort((a, b) => (env[b] ?? "").length - (env[a] ?? "").length);
+    throw new UserError(`The environment of ${dir} is too long for one process; its longest variable is ${longest}.`, {
+      hint: "pass long values in files; one variable may have 128 KiB",
+      cause: error,
+    });
+  }
+}
+
+function signal(pid: number): void {
+  try {
+    process.kill(pid, "SIGTERM");
+  } catch {
+    // It ended in the meantime.
+  }
+}

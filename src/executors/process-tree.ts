@@ -1,0 +1,133 @@
+import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import { monotonicMs } from "../lib/monotonic.ts";
+import { type ProcessStat, readProc, readStat } from "./process-identity.ts";
+
+/** How to recognise the processes of a run. */
+export interface TreeMark {
+  /** `NAME=value`, an entry of the environment that nothing outside the run has; every descendant inherits it. */
+  variable: string;
+  /** The process that the run began with, which led a session of its own; null when unknown. */
+  leader: { pid: number; start: string } | null;
+}
+
+interface Candidate extends ProcessStat {
+  marked: boolean;
+}
+
+const maxPasses = 20;
+const deathMs = 1000;
+
+/**
+ * Kills what a run has left: everything that carries its mark, was in its leader's session or process group, or
+ * descends from such a process. Resolves with the pids that would not die. Never kills the calling process.
+ *
+ * What escapes: a process that cleared its environment AND left the session AND whose parent is gone. Only a pid
+ * namespace holds that one.
+ */
+export async function killTree(mark: TreeMark): Promise<number[]> {
+  for (let pass = 1; pass <= maxPasses; pass++) {
+    const { found, complete } = findTree(mark);
+    // A process that vanished while we looked may have handed over to a child that we did not see; three looks settle it.
+    if (found.length === 0 && (complete || pass >= 3)) return [];
+    for (const { pid } of found) kill(pid);
+    await gone(found);
+  }
+  return findTree(mark).found.map(({ pid }) => pid);
+}
+
+/** Every live process of a run, without killing any; `complete` is false when some process vanished while it was looked at. */
+export function findTree(mark: TreeMark): { found: ProcessStat[]; complete: boolean } {
+  const { candidates, complete } = listProcesses(mark);
+  const live = candidates.filter(({ pid, state }) => pid !== process.pid && state !== "Z" && state !== "X");
+  // A number is given to a new process only once its group and session are empty: then none of the old ones is left in them.
+  const reused = live.some(({ pid, start }) => pid === mark.leader?.pid && start !== mark.leader.start);
+  const session = reused ? undefined : mark.leader?.pid;
+  const seeds = live.filter(({ marked, sid, pgid }) => marked || (session !== undefined && (sid === session || pgid === session)));
+  const members = new Map(seeds.map((seed) => [seed.pid, seed]));
+  for (let grown = -1; grown !== members.size; ) {
+    grown = members.size;
+    for (const candidate of live) if (members.has(candidate.ppid)) members.set(candidate.pid, candidate);
+  }
+  return { found: [...members.values()], complete };
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // Gone already, or not ours to kill: the next look tells.
+  }
+}
+
+async function gone(processes: ProcessStat[]): Promise<void> {
+  const deadline = monotonicMs() + deathMs;
+  let left = processes;
+  while (left.length > 0 && monotonicMs() < deadline) {
+    left = left.filter(isStillThere);
+    if (left.length > 0) await delay(2);
+  }
+}
+
+function isStillThere(process_: ProcessStat): boolean {
+  if (process_.start !== "") {
+    const now = readStat(process_.pid);
+    return now !== undefined && now.start === process_.start && now.state !== "Z" && now.state !== "X";
+  }
+  try {
+    return process.kill(process_.pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+function listProcesses(mark: TreeMark): { candidates: Candidate[]; complete: boolean } {
+  let names: string[];
+  try {
+    names = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+  } catch {
+    names = [];
+  }
+  if (names.length === 0) return { candidates: listByPs(mark.variable), complete: true };
+  const candidates: Candidate[] = [];
+  let complete = true;
+  // Nothing of a run is older than its leader, which spares us most environments.
+  const oldest = Number(mark.leader?.start ?? 0);
+  const entry = `${Buffer.from(mark.variable).toString("latin1")}\0`;
+  for (const name of names) {
+    const stat = readStat(Number(name));
+    if (stat === undefined) complete = false;
+    else if (Number(stat.start) >= oldest) candidates.push({ ...stat, marked: hasEntry(readProc(stat.pid, "environ"), entry) });
+  }
+  return { candidates, complete };
+}
+
+function hasEntry(environ: string | undefined, entry: string): boolean {
+  return environ !== undefined && (environ.startsWith(entry) || environ.includes(`\0${entry}`));
+}
+
+function listByPs(variable: string): Candidate[] {
+  const ps = spawnSync("ps", ["-axEww", "-o", "pid=,ppid=,pgid=,stat=,command="], { encoding: "utf8", maxBuffer: 256 * 1024 * 1024 });
+  return parsePs(ps.stdout, variable);
+}
+
+/** Reads what `ps -axEww -o pid=,ppid=,pgid=,stat=,command=` prints (macOS: the environment follows the command). */
+export function parsePs(text: string, variable: string): Candidate[] {
+  const candidates: Candidate[] = [];
+  for (const line of text.split("\n")) {
+    const match = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(.*)$/.exec(line);
+    if (match === null) continue;
+    const [, pid, ppid, pgid, state = "", command = ""] = match;
+    candidates.push({
+      pid: Number(pid),
+      ppid: Number(ppid),
+      pgid: Number(pgid),
+      sid: 0,
+      state: state.charAt(0),
+      start: "",
+      marked: ` ${command} `.includes(` ${variable} `),
+    });
+  }
+  return candidates;
+}

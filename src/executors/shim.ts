@@ -1,0 +1,59 @@
+/**
+ * The program that one run lives under: `node shim.cjs <run folder>`. It is started in a session of its own and outlives
+ * the daemon. It claims the run, has it supervised, and writes exit.json. Exit codes: 0 the run is recorded, 3 someone
+ * else has claimed it, anything else: the run has no record and counts as lost.
+ *
+ * It starts once per phase, so it imports little.
+ */
+import { realpathSync } from "node:fs";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Claim, ExitRecord } from "../domain/run.ts";
+import { instant } from "../domain/time.ts";
+import { monotonicMs } from "../lib/monotonic.ts";
+import { hasCode, linkExclusiveSync } from "../state/atomic-write.ts";
+import { dropFifos, makeFifos } from "./pipes.ts";
+import { ownIdentity } from "./process-identity.ts";
+import { readSpec, runFiles } from "./run-files.ts";
+import { supervise } from "./supervise.ts";
+
+const recordTries = 600;
+const recordRetryMs = 1000;
+
+async function main(runDir: string): Promise<number> {
+  const stopRequest = Promise.withResolvers<void>();
+  process.on("SIGTERM", () => stopRequest.resolve());
+  // These are meant for whoever sits at the terminal, not for a run.
+  process.on("SIGINT", () => {});
+  process.on("SIGHUP", () => {});
+
+  const spec = readSpec(runDir);
+  const fifos = makeFifos(runDir);
+  const startedAt = instant(Date.now());
+  const startedMs = monotonicMs();
+  const claim: Claim = { schema: 1, runId: spec.runId, by: "shim", ...ownIdentity(), at: startedAt };
+  const isOurs = linkExclusiveSync(runFiles(runDir).claim, JSON.stringify(claim));
+  const outcome = isOurs ? await supervise(spec, realpathSync(runDir), fifos, stopRequest.promise) : null;
+  await dropFifos(fifos);
+  if (outcome === null) return 3;
+  const endedAt = instant(Date.now());
+  const durationMs = Math.round(monotonicMs() - startedMs);
+  await writeRecord(runFiles(runDir).exit, { schema: 1, runId: spec.runId, startedAt, endedAt, durationMs, ...outcome });
+  return 0;
+}
+
+/** Writes exit.json, if need be once the disk has room again: without it the run would count as lost. */
+async function writeRecord(path: string, record: ExitRecord): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      linkExclusiveSync(path, JSON.stringify(record));
+      return;
+    } catch (error) {
+      // Without its folder there is no run any more.
+      if (tries === recordTries || hasCode(error, "ENOENT")) throw error;
+      await delay(recordRetryMs);
+    }
+  }
+}
+
+// Built as CommonJS, which knows no await at the top.
+void main(process.argv[2] ?? ".").then((code) => process.exit(code));
