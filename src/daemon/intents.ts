@@ -1,0 +1,87 @@
+import type { Answer, Intent, TicketEvent } from "../domain/event.ts";
+import type { Instant } from "../domain/time.ts";
+import { planStatus } from "../engine/world.ts";
+import type { Index } from "../state/index.ts";
+import type { LiveWorld } from "./live-world.ts";
+
+interface Tools {
+  world: LiveWorld;
+  index: Index;
+  apply(planId: string, ticketId: string, event: TicketEvent, settles?: string): Promise<{ refused?: string }>;
+  now(): Instant;
+  changed(): void;
+}
+
+/**
+ * Does what a person asked for. The answer is for that person: what was done, or why it was not. An intent that comes
+ * again under the same `id`, because a crash kept its answer from being written, is not done twice.
+ */
+export async function applyIntent(tools: Tools, intent: Intent, id?: string): Promise<Answer> {
+  const view = tools.world.plans.get(intent.planId);
+  if (!view) {
+    const broken = tools.world.brokenPlans.get(intent.planId);
+    return broken
+      ? { result: "refused", message: `Plan "${intent.planId}" cannot be read: ${broken}` }
+      : { result: "refused", message: `There is no plan "${intent.planId}".`, hint: "orchestrator status lists them" };
+  }
+  if (intent.type === "pause-plan") {
+    if (view.plan.hold) return { result: "refused", message: `Plan "${intent.planId}" is already paused by ${view.plan.hold.by}.` };
+    const hold = { by: intent.by, at: tools.now(), reason: intent.reason };
+    await tools.index.updatePlan(intent.planId, { status: "paused", hold });
+    tools.world.refresh(intent.planId);
+    const tickets = tools.world.plans.get(intent.planId)?.tickets ?? view.tickets;
+    const running = [...tickets.values()].filter((ticket) => ticket.activity.state === "running");
+    await Promise.all(running.map((ticket) => tools.apply(intent.planId, ticket.ticketId, { type: "stop_requested", at: tools.now() })));
+    return {
+      result: "applied",
+      message: `Plan "${intent.planId}" is paused${running.length > 0 ? `; ${running.length} running tickets stop` : ""}.`,
+    };
+  }
+  if (intent.type === "resume-plan") {
+    if (!view.plan.hold && view.plan.status !== "paused" && view.plan.status !== "draft") {
+      return { result: "refused", message: `Plan "${intent.planId}" is not paused.` };
+    }
+    const status = planStatus({ ...view, plan: { ...view.plan, status: "active", hold: null } });
+    await tools.index.updatePlan(intent.planId, { status, hold: null });
+    tools.world.refresh(intent.planId);
+    tools.changed();
+    return { result: "applied", message: `Plan "${intent.planId}" goes on.` };
+  }
+  if (!view.tickets.has(intent.ticketId)) {
+    const broken = view.broken.get(intent.ticketId);
+    return {
+      result: "refused",
+      message: broken ?? `Plan "${intent.planId}" has no ticket "${intent.ticketId}".`,
+      hint: `orchestrator status --plan ${intent.planId} lists them`,
+    };
+  }
+  const again = id !== undefined && tools.index.hasApplied(intent.planId, intent.ticketId, id);
+  const { refused } = again ? {} : await tools.apply(intent.planId, intent.ticketId, eventOf(intent, tools.now()), id);
+  if (refused !== undefined) return { result: "refused", message: refused };
+  const after = tools.world.plans.get(intent.planId)?.tickets.get(intent.ticketId);
+  const stopping = after?.activity.state === "running" && after.activity.stop ? "; its run is being stopped" : "";
+  return {
+    result: "applied",
+    message: `Ticket ${intent.planId}/${intent.ticketId} is ${after?.status} in phase ${after?.currentPhase ?? "(not started)"}${stopping}.`,
+  };
+}
+
+function eventOf(intent: Exclude<Intent, { type: "pause-plan" | "resume-plan" }>, at: Instant): TicketEvent {
+  const { by } = intent;
+  switch (intent.type) {
+    case "pause":
+      return { type: "paused", at, hold: { by, at, reason: intent.reason } };
+    case "resume":
+      return { type: "resumed", at };
+    case "retry":
+      return { type: "retried", at, by, ...(intent.message === undefined ? {} : { message: intent.message }) };
+    case "skip":
+      return { type: "skipped", at, by, phase: intent.phase };
+    case "cancel":
+      return { type: "cancelled", at, by, reason: intent.reason };
+    case "approve":
+      return { type: "approved", at, by, ...(intent.message === undefined ? {} : { message: intent.message }) };
+    case "reject":
+      return { type: "rejected", at, by, feedback: intent.feedback };
+  }
+}

@@ -1,0 +1,142 @@
+import { mkdirSync, statSync } from "node:fs";
+import type { Config } from "../domain/config.ts";
+import { formatFinding, UserError } from "../domain/errors.ts";
+import { instant } from "../domain/time.ts";
+import { createLocalExecutor } from "../executors/local.ts";
+import { ownIdentity } from "../executors/process-identity.ts";
+import { programFile } from "../inputs/assets.ts";
+import { loadConfig } from "../inputs/config.ts";
+import type { Logger } from "../lib/logger.ts";
+import { readDaemonRecord, removeDaemonRecord, writeDaemonRecord } from "../state/daemon-record.ts";
+import { type Index, openIndex } from "../state/index.ts";
+import { inboxDirs, runDir } from "../state/layout.ts";
+import { acquireDaemonLock } from "../state/lock.ts";
+import { openJournals } from "./journals.ts";
+import { createLiveWorld } from "./live-world.ts";
+import { createRunner, type Runner } from "./runner.ts";
+
+/** A runner and everything under it; whoever has one is the only writer of this home. */
+export interface Opened {
+  runner: Runner;
+  index: Index;
+  config(): Config;
+  /** Reads the configuration again if its file changed; a broken one is reported once and the last good one stays. */
+  reloadConfig(): void;
+  /** Set once another writer was met: nothing this process does counts any more. */
+  fenced(): Error | undefined;
+  /** Waits for what is being written, gives the lock back. Runs that are under way go on. */
+  close(): Promise<void>;
+}
+
+export interface OpenOptions {
+  config: Config;
+  log: Logger;
+  env: Readonly<Record<string, string | undefined>>;
+  version: string;
+  /** Replaces values of the configuration for as long as this process lives. */
+  override?: Partial<Pick<Config, "maxConcurrency" | "defaultAgent">>;
+  select?: (planId: string, ticketId: string) => boolean;
+}
+
+/** Takes the daemon lock and opens the state. Throws a UserError (conflict) that names the holder when another process has it. */
+export async function openRunner(options: OpenOptions): Promise<Opened> {
+  const { log, env } = options;
+  let config: Config = { ...options.config, ...options.override };
+  for (const folder of [config.home, config.stateDir]) refuseOpenFolder(folder);
+  const lock = acquireDaemonLock(config.home);
+  if (!lock) {
+    const holder = readDaemonRecord(config.home);
+    throw new UserError(`A daemon is already running for ${config.home}${holder ? ` (pid ${holder.pid}, since ${holder.since})` : ""}.`, {
+      hint: "orchestrator status shows what it does; pause, retry and the like reach it while it runs",
+      exit: "conflict",
+    });
+  }
+  try {
+    await writeDaemonRecord(config.home, { ...ownIdentity(), version: options.version, since: instant(Date.now()) });
+    mkdirSync(inboxDirs(config.home).new, { recursive: true, mode: 0o700 });
+    const index = openIndex(config.stateDir, { writer: true });
+    const executor = createLocalExecutor((ref) => runDir(config.home, ref));
+    const journals = openJournals(config.stateDir, log);
+    const world = createLiveWorld(index, () => config, true);
+    const self = { node: process.execPath, program: programFile("cli"), checksRunner: programFile("phases/checks-runner") };
+    const select = options.select === undefined ? {} : { select: options.select };
+    const runner = createRunner({
+      index,
+      world,
+      executor,
+      journal: journals.append,
+      log,
+      config: () => config,
+      onFenced: (error) => {
+        log.fatal({ err: error }, "another process writes the state; this one ends");
+        fenced = error;
+      },
+      self,
+      daemonEnv: env,
+      ...select,
+    });
+    let fenced: Error | undefined;
+    let seen = mtimeOf(config.file);
+
+    return {
+      runner,
+      index,
+      config: () => config,
+      fenced: () => fenced,
+      reloadConfig() {
+        const mtime = mtimeOf(config.file);
+        if (mtime === seen) return;
+        seen = mtime;
+        try {
+          const loaded = loadConfig({ explicit: config.file, env, cwd: process.cwd() });
+          config = { ...loaded.config, ...options.override, home: config.home, stateDir: config.stateDir };
+          log.info({ file: config.file }, "the configuration was read again");
+          for (const finding of loaded.findings) log.warn({}, formatFinding(finding));
+        } catch (error) {
+          log.error(
+            { err: error },
+            `the changed configuration cannot be used, the last good one stays: ${error instanceof Error ? error.message : String(error)}`,
+          );
+        }
+      },
+      async close() {
+        await runner.close();
+        executor.close();
+        index.close();
+        await journals.flush();
+        await removeDaemonRecord(config.home);
+        lock.release();
+      },
+    };
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+/** What the daemon runs comes from these folders: nobody else may be able to write there. Throws a UserError. */
+function refuseOpenFolder(folder: string): void {
+  const info = statSync(folder, { throwIfNoEntry: false });
+  if (info === undefined) return;
+  const user = process.getuid?.();
+  if (user !== undefined && info.uid !== user) {
+    throw new UserError(`${folder} belongs to another user (uid ${info.uid}), who could change what runs here.`, {
+      hint: `chown ${user} ${folder}, or name a folder of your own in ORCHESTRATOR_HOME or stateDir`,
+      exit: "unsafe",
+    });
+  }
+  if ((info.mode & 0o002) !== 0) {
+    throw new UserError(`Every user of this machine may write to ${folder}, and so change what runs here.`, {
+      hint: `chmod 700 ${folder}`,
+      exit: "unsafe",
+    });
+  }
+}
+
+function mtimeOf(file: string): number {
+  try {
+    return statSync(file).mtimeMs;
+  } catch {
+    return 0;
+  }
+}

@@ -1,0 +1,38 @@
+import type { Config } from "../domain/config.ts";
+import { UserError } from "../domain/errors.ts";
+import type { RunRef } from "../domain/run.ts";
+import { resolveTicket } from "../domain/ticket.ts";
+import type { Instant } from "../domain/time.ts";
+import { phaseById, type RunPhase } from "../domain/workflow.ts";
+import { agentOf } from "../engine/schedule.ts";
+import { type World, workflowOf } from "../engine/world.ts";
+import type { PhaseContext } from "../phases/phase.ts";
+import { lockDir, runDir } from "../state/layout.ts";
+
+/** What the phase of a run may know, as things stand now. Throws a UserError that says why it cannot be told. */
+export function runContext(
+  ref: RunRef,
+  { world, config, daemonEnv, self, now }: Pick<PhaseContext, "daemonEnv" | "self"> & { world: World; config: Config; now(): Instant },
+): PhaseContext {
+  const view = world.plans.get(ref.planId);
+  const ticket = view?.tickets.get(ref.ticketId);
+  if (!view || !ticket) throw new UserError(`There is no ticket ${ref.planId}/${ref.ticketId}.`);
+  const workflow = workflowOf(view, ticket);
+  if (typeof workflow === "string") throw new UserError(workflow, { hint: "orchestrator workflow lint", exit: "invalid" });
+  const phase = phaseById(workflow, ticket.currentPhase ?? "");
+  if (!phase) throw new UserError(`Workflow "${workflow.name}" has no phase "${ticket.currentPhase}".`);
+  return {
+    ref,
+    phase: phase as RunPhase,
+    ticket,
+    plan: view.plan,
+    resolved: resolveTicket(ticket, view.plan, config.worktreeRoot),
+    config,
+    agent: agentOf(phase, ticket, view, config.defaultAgent),
+    runDir: runDir(config.home, ref),
+    lockDir: lockDir(config.home),
+    daemonEnv,
+    self,
+    now,
+  };
+}

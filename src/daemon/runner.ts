@@ -1,0 +1,371 @@
+import type { Config } from "../domain/config.ts";
+import type { Answer, Effect, Intent, TicketEvent } from "../domain/event.ts";
+import type { RunRef } from "../domain/run.ts";
+import type { Ticket } from "../domain/ticket.ts";
+import { epochMs, type Instant, instant } from "../domain/time.ts";
+import type { Workflow } from "../domain/workflow.ts";
+import { type Decision, type Schedule, schedule } from "../engine/schedule.ts";
+import { transition } from "../engine/transition.ts";
+import { type Limits, planStatus, workflowOf } from "../engine/world.ts";
+import type { Executor } from "../executors/executor.ts";
+import { type Logger, ticketLog } from "../lib/logger.ts";
+import type { PhaseContext } from "../phases/phase.ts";
+import { answerIntent, takeIntents } from "../state/inbox.ts";
+import type { Change, Index } from "../state/index.ts";
+import type { JournalRecord } from "../state/journal.ts";
+import { runDir } from "../state/layout.ts";
+import { Fenced, type PendingIntent } from "../state/tickets.ts";
+import { applyIntent } from "./intents.ts";
+import type { LiveWorld } from "./live-world.ts";
+import { notify } from "./notify.ts";
+import { runContext } from "./run-context.ts";
+import { createRuns, isPassing } from "./runs.ts";
+import { type SerialQueue, serialQueue } from "./serial.ts";
+
+/** What a runner works with. Whoever opens one holds the daemon lock. */
+export interface RunnerParts {
+  index: Index;
+  world: LiveWorld;
+  executor: Executor;
+  /** Tells people and replays what happened; never read by the runner. */
+  journal(planId: string, record: JournalRecord): void;
+  log: Logger;
+  /** The configuration of the moment: it may be read anew while the daemon runs. */
+  config(): Config;
+  self: PhaseContext["self"];
+  daemonEnv: PhaseContext["daemonEnv"];
+  /** Another writer lives: nothing may be written any more. */
+  onFenced(error: Error): void;
+  /** Which tickets may be dispatched; all of them when absent. */
+  select?: (planId: string, ticketId: string) => boolean;
+}
+
+/** Loads, decides, commits, acts: the shell around the engine. */
+export interface Runner {
+  /** Takes up every run that the state calls running. To be done once, before anything is dispatched. */
+  recover(): Promise<void>;
+  /** Reads what changed on disk and in the inbox, and dispatches. */
+  tick(): Promise<void>;
+  /** Passes one event to the engine and does what follows; says why nothing changed where a person asked. */
+  apply(planId: string, ticketId: string, event: TicketEvent): Promise<{ refused?: string }>;
+  /** Does what a person asks for and says what came of it. `id` makes sure that it is done once. */
+  intend(intent: Intent, id?: string): Promise<Answer>;
+  /** Whether new runs may start. */
+  setDispatching(on: boolean): void;
+  /** The tickets that have a run now. */
+  running(): { planId: string; ticket: Ticket }[];
+  /** Stops every run; each goes on where it was with the next daemon. */
+  stopRuns(): Promise<void>;
+  /** Resolves when no ticket has a run and nothing is left to do about one. */
+  quiet(): Promise<void>;
+  /** Called after every change. */
+  onChange(callback: () => void): void;
+  /** Begins nothing any more, and resolves once what is being committed is. Runs go on. */
+  close(): Promise<void>;
+}
+
+/** Longest time between two looks that timers are trusted with. */
+const longestTimerMs = 60_000;
+
+/** A runner over open parts. */
+export function createRunner(parts: RunnerParts): Runner {
+  const { index, world, executor, journal, log } = parts;
+  const queue: SerialQueue = serialQueue();
+  const listeners: (() => void)[] = [];
+  const waiting: (() => void)[] = [];
+  let dispatching = true;
+  let lookPlanned = false;
+  /** Whether the disk has been looked at: what people changed while no daemon ran comes before any dispatch. */
+  let isCurrent = false;
+  const edits: PendingIntent[] = [];
+  let idle: { version: number; config: Config; since: Instant; nextAt: Instant | undefined } | undefined;
+  let runningNow: { version: number; found: { planId: string; ticket: Ticket }[] } | undefined;
+  let closed = false;
+  let timer: NodeJS.Timeout | undefined;
+
+  const now = (): Instant => instant(Date.now());
+  const policy = () => ({ retryBackoffSeconds: parts.config().retryBackoffSeconds, pollInterval: parts.config().pollInterval });
+  const ticketOf = (ref: { planId: string; ticketId: string }): Ticket | undefined =>
+    world.plans.get(ref.planId)?.tickets.get(ref.ticketId);
+
+  const runs = createRuns({
+    executor,
+    log,
+    now,
+    ticketOf,
+    contextOf: (ref) => runContext(ref, { ...parts, config: parts.config(), now }),
+    runDirOf: (ref) => runDir(parts.config().home, ref),
+    report,
+    onSettled: release,
+  });
+  executor.onHint((ref) => void runs.check(ref));
+
+  async function apply(planId: string, ticketId: string, event: TicketEvent, settles?: string): Promise<{ refused?: string }> {
+    return queue.run(`${planId}/${ticketId}`, async () => {
+      const view = world.plans.get(planId);
+      const before = view?.tickets.get(ticketId);
+      if (!view || !before) return { refused: `There is no ticket ${planId}/${ticketId}.` };
+      const workflow = workflowOf(view, before);
+      const step = transition(before, typeof workflow === "string" ? noPhases(workflow) : workflow, event, policy());
+      const refusal = step.refused === undefined ? {} : { refused: step.refused };
+      if (step.ticket === before && settles === undefined) return refusal;
+      // State first: an effect begins only once its cause is on disk.
+      const after = await commit(planId, step.ticket, settles);
+      world.replaceTicket(planId, after);
+      if (step.ticket === before) return refusal;
+      record(planId, before, after, event);
+      for (const effect of step.effects) perform(planId, ticketId, effect);
+      await updatePlan(planId);
+      changed();
+      return {};
+    });
+  }
+
+  async function commit(planId: string, ticket: Ticket, settles: string | undefined): Promise<Ticket> {
+    try {
+      return await index.commit(planId, ticket, settles);
+    } catch (error) {
+      if (error instanceof Fenced) parts.onFenced(error);
+      throw error;
+    }
+  }
+
+  /** Passes on news of a run. What cannot be written now is found again by a later look: the run's folder keeps it. */
+  async function report({ planId, ticketId }: { planId: string; ticketId: string }, event: TicketEvent): Promise<void> {
+    try {
+      await apply(planId, ticketId, event);
+    } catch (error) {
+      log.error({ err: error, plan: planId, ticket: ticketId }, `${event.type} could not be recorded; it is tried again`);
+    }
+  }
+
+  function record(planId: string, before: Ticket, after: Ticket, event: TicketEvent): void {
+    const { ticketId } = after;
+    const { type, at, ...facts } = event;
+    journal(planId, { at, type, ticketId, from: before.status, status: after.status, phase: after.currentPhase, ...facts });
+    const phase =
+      before.currentPhase === after.currentPhase ? (after.currentPhase ?? "") : `${before.currentPhase ?? "start"} → ${after.currentPhase}`;
+    const detail =
+      "reason" in event && event.reason
+        ? `: ${event.reason}`
+        : event.type === "session"
+          ? `: ${event.session.provider} ${event.session.id}`
+          : "";
+    ticketLog(log, planId, ticketId).info(
+      { event: event.type, phase, status: after.status, run: "runId" in event ? event.runId : undefined },
+      `${event.type} ${phase} [${after.status}]${detail}`,
+    );
+  }
+
+  /** Keeps plan.json's status true. A plan.json that cannot be written now is tried again with the next change or look. */
+  async function updatePlan(planId: string): Promise<void> {
+    const view = world.plans.get(planId);
+    if (!view) return;
+    const status = planStatus(view);
+    if (status === view.plan.status || view.plan.status === "draft") return;
+    try {
+      await index.updatePlan(planId, { status });
+    } catch (error) {
+      log.error({ err: error, plan: planId }, `plan.json could not be marked ${status}`);
+      return;
+    }
+    world.refresh(planId);
+    log.info({ plan: planId }, `plan ${planId} is ${status}`);
+    if (status === "blocked") notify(parts.config(), log, { planId, status, reason: "No ticket of the plan can go on without a person." });
+  }
+
+  function perform(planId: string, ticketId: string, effect: Effect): void {
+    switch (effect.type) {
+      case "start":
+        void runs.start({ planId, ticketId, runId: effect.runId });
+        return;
+      case "stop":
+        void runs.stop({ planId, ticketId, runId: effect.runId });
+        return;
+      case "notify":
+        notify(parts.config(), log, { planId, ticketId, status: effect.status, reason: effect.reason });
+        return;
+    }
+  }
+
+  /** Decides once per turn of the event loop, however many changes asked for it. */
+  function changed(): void {
+    for (const listener of listeners) listener();
+    release();
+    if (lookPlanned || closed) return;
+    lookPlanned = true;
+    setImmediate(() => {
+      lookPlanned = false;
+      void queue
+        .run("look", look)
+        .catch((error: unknown) => log.error({ err: error }, "could not dispatch"))
+        .then(release);
+    });
+  }
+
+  function release(): void {
+    for (const resolve of waiting.splice(0)) resolve();
+  }
+
+  /** What schedule() says; of a world that has not changed since it found nothing to do, it is not asked before something is due. */
+  function scheduleAt(at: Instant): Schedule {
+    const config = parts.config();
+    // A clock that was set back makes what is due later due at once.
+    const isSameTime = idle !== undefined && at >= idle.since && (idle.nextAt === undefined || at < idle.nextAt);
+    const isIdle = isSameTime && idle?.version === world.version() && idle.config === config;
+    if (isIdle) return { decisions: [], nextAt: idle?.nextAt };
+    const found = schedule(world, limitsOf(config), at, parts.select);
+    const mayWait = found.decisions.length === 0 && parts.select === undefined;
+    idle = mayWait ? { version: world.version(), config, since: at, nextAt: found.nextAt } : undefined;
+    return found;
+  }
+
+  async function look(): Promise<void> {
+    if (!dispatching || !isCurrent || closed) return;
+    const at = now();
+    const { decisions, nextAt } = scheduleAt(at);
+    await Promise.all(decisions.map((decision) => report(decision, eventOf(decision, at))));
+    clearTimeout(timer);
+    if (nextAt !== undefined && !closed) timer = setTimeout(changed, Math.min(longestTimerMs, Math.max(1, epochMs(nextAt) - Date.now())));
+  }
+
+  function tellRemoved(planId: string): void {
+    const left = running().flatMap((run) => (run.planId === planId ? [run.ticket.ticketId] : []));
+    const going = left.length === 0 ? "" : `; the runs of ${left.join(", ")} go on to their own end, and count once the folder is back`;
+    log.warn({ plan: planId }, `plan ${planId} was removed${going}. To stop a plan, use: orchestrator pause-plan ${planId}`);
+  }
+
+  async function tick(): Promise<void> {
+    for (const change of await pollIndex()) {
+      if (change.kind === "removed" && change.ticketId === undefined) tellRemoved(change.planId);
+      world.refresh(change.planId, change.ticketId);
+      for (const note of change.notes ?? []) log.warn({ plan: change.planId, ticket: change.ticketId }, note);
+      edits.push(...(change.intents ?? []));
+    }
+    isCurrent = true;
+    await followEdits();
+    await readInbox();
+    world.retryWorkflows();
+    for (const planId of world.takeDirty()) await updatePlan(planId);
+    // Hints may be lost: whatever runs is looked at again.
+    await Promise.all(running().map(({ planId, ticket }) => runs.check(refOf(planId, ticket))));
+    await queue.run("look", look);
+  }
+
+  /** What edits of ticket files ask for. One that cannot be followed now stays for the next look. */
+  async function followEdits(): Promise<void> {
+    for (const { id, intent } of edits.splice(0)) {
+      const answer = await answerOf(intent, id);
+      if (!answer) edits.push({ id, intent });
+      else if (answer.result === "refused") log.warn({ plan: intent.planId }, `an edit was not followed: ${answer.message}`);
+    }
+  }
+
+  async function readInbox(): Promise<void> {
+    const { home } = parts.config();
+    for (const { id, intent } of await takeIntents(home)) {
+      const answer = await answerOf(intent, id);
+      if (answer) await answerIntent(home, id, answer);
+    }
+  }
+
+  /** The answer to an intent, which stops nobody else's; undefined when it has to be tried again later. */
+  async function answerOf(intent: Intent, id: string): Promise<Answer | undefined> {
+    try {
+      return await intend(intent, id);
+    } catch (error) {
+      log.error({ err: error, intent }, "an intent could not be carried out");
+      if (isPassing(error) || error instanceof Fenced) return undefined;
+      return { result: "refused", message: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  async function pollIndex(): Promise<Change[]> {
+    try {
+      return await index.poll();
+    } catch (error) {
+      if (error instanceof Fenced) parts.onFenced(error);
+      throw error;
+    }
+  }
+
+  function intend(intent: Intent, id?: string): Promise<Answer> {
+    const follow = () => applyIntent({ world, index, apply, now, changed }, intent, id);
+    // Not while tickets are being dispatched: one that starts now would not be among those that a pause stops.
+    return intent.type === "pause-plan" || intent.type === "resume-plan" ? queue.run("look", follow) : follow();
+  }
+
+  function running(): { planId: string; ticket: Ticket }[] {
+    if (runningNow?.version === world.version()) return runningNow.found;
+    const found: { planId: string; ticket: Ticket }[] = [];
+    for (const view of world.plans.values()) {
+      for (const ticket of view.tickets.values()) if (ticket.activity.state === "running") found.push({ planId: view.plan.id, ticket });
+    }
+    runningNow = { version: world.version(), found };
+    return found;
+  }
+
+  async function stopRuns(): Promise<void> {
+    await Promise.all(running().map(({ planId, ticket }) => report(refOf(planId, ticket), { type: "stop_requested", at: now() })));
+  }
+
+  async function quiet(): Promise<void> {
+    for (;;) {
+      await queue.idle();
+      if (running().length === 0 && !lookPlanned && !runs.isBusy()) return;
+      await new Promise<void>((resolve) => waiting.push(resolve));
+    }
+  }
+
+  return {
+    async recover() {
+      await Promise.all(running().map(({ planId, ticket }) => runs.takeUp(refOf(planId, ticket))));
+    },
+    tick,
+    apply,
+    intend,
+    setDispatching: (on) => {
+      dispatching = on;
+    },
+    running,
+    stopRuns,
+    quiet,
+    onChange: (callback) => listeners.push(callback),
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      runs.close();
+      await queue.idle();
+    },
+  };
+}
+
+function limitsOf(config: Config): Limits {
+  const { maxConcurrency, defaultAgent, pollInterval, worktreeRoot } = config;
+  const agents = Object.entries(config.agents).flatMap(([name, agent]) =>
+    agent.maxConcurrency === undefined ? [] : [[name, agent.maxConcurrency] as const],
+  );
+  return { maxConcurrency, agents: new Map(agents), defaultAgent, pollInterval, worktreeRoot };
+}
+
+function eventOf(decision: Decision, at: Instant): TicketEvent {
+  switch (decision.do) {
+    case "dispatch":
+      return { type: "dispatched", at };
+    case "due":
+      return { type: "due", at };
+    case "skip":
+      return { type: "blocker_failed", at, reason: decision.reason };
+    case "fault":
+      return { type: "faulted", at, reason: decision.reason };
+  }
+}
+
+function refOf(planId: string, ticket: Ticket): RunRef {
+  return { planId, ticketId: ticket.ticketId, runId: ticket.activity.state === "running" ? ticket.activity.runId : "" };
+}
+
+/** Stands in for a workflow that cannot be read: holds and cancellations work all the same. */
+function noPhases(problem: string): Workflow {
+  return { name: problem, description: "", tags: [], phases: [] };
+}

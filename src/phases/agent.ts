@@ -1,0 +1,319 @@
+import { randomUUID } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { adapterFor } from "../agents/adapters.ts";
+import type { Adapter, AgentRequest } from "../agents/agent.ts";
+import { parseVerdict } from "../agents/verdict.ts";
+import type { AgentConfig } from "../domain/config.ts";
+import { UserError } from "../domain/errors.ts";
+import type { RunFacts, TicketEvent } from "../domain/event.ts";
+import type { ExitRecord, RunSpec } from "../domain/run.ts";
+import type { AgentReport, Verdict } from "../domain/session.ts";
+import type { HistoryEntry } from "../domain/ticket.ts";
+import type { PhaseOf } from "../domain/workflow.ts";
+import { startPoint } from "../git/base.ts";
+import { changedPaths, commitAll, diffText, resetTo } from "../git/commit.ts";
+import { commitOf, gitText, type Repo } from "../git/git.ts";
+import { saveCommit, snapshotTree } from "../git/recovery.ts";
+import { isAncestor, mergeBase, treeOf } from "../git/refs.ts";
+import { type Worktree, worktreeState } from "../git/worktree.ts";
+import { renderPrompt } from "../inputs/prompts.ts";
+import { writeDurable } from "../state/atomic-write.ts";
+import { captureOutput, passedRun } from "./capture.ts";
+import { commonEnding, excerpt, failedRun, runLimits } from "./ending.ts";
+import { childEnvironment } from "./environment.ts";
+import type { PhaseContext, PhaseHandler, Start } from "./phase.ts";
+import { outsideScope } from "./scope.ts";
+import { phaseVariables } from "./variables.ts";
+import { baseOf, branchFacts, commitSubject, commitTrailers, repositoryOf, worktreeOf } from "./workspace.ts";
+
+const keepBytes = 40 * 1024 * 1024;
+const patchLimit = 2 * 1024 * 1024;
+
+type Context = PhaseContext<PhaseOf<"agent">>;
+
+/** Runs a coding agent in the ticket's worktree, commits what it leaves, and judges the run by evidence. */
+export const agent: PhaseHandler<PhaseOf<"agent">> = {
+  async start(context): Promise<Start> {
+    const { phase, config, ref } = context;
+    const { configured, adapter } = agentConfig(context);
+    const repo = await repositoryOf(context);
+    const base = await baseOf(context, repo);
+    // What an earlier run left half done, a rebase say, is the next run's to finish.
+    const worktree = await worktreeOf(context, repo, { leaveHead: true });
+    const variables = phaseVariables(context, { base: base.name });
+    const session = sessionFor(context, adapter);
+    const request: AgentRequest = {
+      command: configured.command,
+      cwd: worktree.path,
+      session,
+      readOnly: phase.readOnly,
+      defaultArgs: configured.defaultArgs,
+      runDir: context.runDir,
+      isRoot: process.getuid?.() === 0,
+      ...optional("model", phase.model ?? context.ticket.model ?? configured.model),
+      ...optional("maxTurns", phase.maxTurns),
+      ...optional("allowedTools", phase.allowedTools),
+    };
+    const command = adapter.command(request);
+    const env = childEnvironment(context, variables, {
+      kind: "agent",
+      provider: adapter.provider,
+      configured: configured.env,
+      required: command.env,
+    });
+    const prompt =
+      session.kind === "resume"
+        ? verdictReminder
+        : `${interruptionNote(context)}${renderPrompt(config.promptDirs, phase.promptTemplate, variables)}`;
+    const spec: RunSpec = {
+      ...ref,
+      schema: 1,
+      phase: phase.id,
+      phaseType: phase.type,
+      argv: command.argv,
+      cwd: worktree.path,
+      envNames: Object.keys(env),
+      stdin: "prompt",
+      stdout: command.stdout,
+      reader: adapter.provider,
+      ...priorUsage(context, session),
+      ...runLimits(context, { idleSeconds: config.agentIdleTimeoutSeconds }),
+      keepBytes,
+      stop: command.stop,
+      data: { agent: context.agent, head: worktree.head, ...(phase.readOnly ? { files: await filesOf(worktree) } : {}) },
+    };
+    return { kind: "run", spec, env, prompt: `${command.stdinPrefix}${prompt}`, notes: command.notes };
+  },
+
+  async settle(now, spec, exit): Promise<TicketEvent> {
+    // Configuration and ticket may name another agent since it was started.
+    const context: Context = { ...now, agent: String(spec.data.agent) };
+    const common = commonEnding(context, exit);
+    const { readOnly } = context.phase;
+    if (common?.type === "faulted" || (common && common.type !== "failed" && !readOnly)) return common;
+    const repo = await repositoryOf(context);
+    const worktree = await worktreeOf(context, repo, { leaveHead: true });
+    const before = String(spec.data.head);
+    const problem = readOnly
+      ? await undoChanges(context, repo, worktree, { head: before, files: spec.data.files })
+      : await commitWork(context, worktree, before);
+    if (common && common.type !== "failed") return common;
+    const facts = await reportFacts(context, exit);
+    if (problem !== undefined) return { ...failure(context, readOnly ? "scope" : "implementation", problem), ...facts };
+    await savePatch(context, repo, before, facts.head);
+    if (common) return { ...common, ...facts };
+    return judge(context, repo, exit, facts);
+  },
+};
+
+/** The evidence in order: what the CLI says of itself, its exit code, its diff, its verdict, its captures. */
+async function judge(context: Context, repo: Repo, exit: ExitRecord, facts: RunFacts): Promise<TicketEvent> {
+  const { phase } = context;
+  const report = exit.agent;
+  if (report?.failure) return { ...failure(context, report.failure.category, report.failure.message), ...facts };
+  if (exit.exitCode !== 0) return { ...failedRun(context, exit, `${context.agent} ended with exit code ${exit.exitCode}`), ...facts };
+  if (!report || report.finalText === null)
+    return { ...failure(context, "unknown", `${context.agent} ended without a final message.`), ...facts };
+  const strays = await straysOf(context, repo, facts);
+  if (strays.length > 0)
+    return {
+      ...failure(context, "scope", `It changed files outside its scope: ${strays.slice(0, 20).join(", ")}. Take those changes back.`),
+      ...facts,
+    };
+  if (phase.changes === "required" && !(await leftChange(context, repo, facts))) {
+    return { ...failure(context, "implementation", "It left no change, and one was asked for."), ...facts };
+  }
+  const parsed = parseVerdict(report.finalText, phase.verdict);
+  const captured = captureOutput(context, report.finalText);
+  if ("missing" in parsed) {
+    return { ...failure(context, "unknown", `${noVerdict}: ${parsed.missing}`), ...facts, reask: true };
+  }
+  if ("verdict" in parsed) {
+    await writeDurable(`${context.runDir}/verdict.json`, `${JSON.stringify(parsed.verdict, null, 2)}\n`);
+    if (parsed.verdict.verdict === "fail") {
+      const { summary } = parsed.verdict;
+      return {
+        ...failure(context, "verification", summary || "The verdict is FAIL."),
+        feedback: findingsText(parsed.verdict, report),
+        ...facts,
+        captured,
+      };
+    }
+  }
+  return passedRun(context, facts, report.finalText, context.resolved.worktree);
+}
+
+function agentConfig({ config, agent, phase }: Context): { configured: AgentConfig; adapter: Adapter } {
+  const configured = Object.hasOwn(config.agents, agent) ? config.agents[agent] : undefined;
+  if (!configured) {
+    throw new UserError(`Phase "${phase.id}" is to run agent "${agent}", which ${config.file} does not define.`, {
+      hint: `it defines ${Object.keys(config.agents).join(", ")}`,
+      exit: "invalid",
+    });
+  }
+  return { configured, adapter: adapterFor(configured.command, agent) };
+}
+
+const verdictReminder =
+  "Your last message ended without the verdict in the form that was asked for. Do not repeat the work. Answer with the verdict alone, in exactly that form.\n";
+
+const noVerdict = "Its final message holds no verdict";
+
+/** A verdict that was forgotten is asked for once in the same conversation; everything else starts a new one. */
+function sessionFor(context: Context, adapter: Adapter): AgentRequest["session"] {
+  const settled = context.ticket.phaseHistory.filter(({ status }) => status !== "lost" && status !== "interrupted");
+  const [previous, last] = [settled.at(-2), settled.at(-1)];
+  const forgot = (entry: HistoryEntry | undefined) => entry?.phase === context.phase.id && entry.reason?.startsWith(noVerdict);
+  if (forgot(last) && !forgot(previous) && last?.session?.provider === adapter.provider && adapter.capabilities.resume) {
+    return { kind: "resume", session: last.session };
+  }
+  return { kind: "new", id: randomUUID() };
+}
+
+/** Tokens that the resumed session had used before: some CLIs report totals over the whole session. */
+function priorUsage(context: Context, session: AgentRequest["session"]): Pick<RunSpec, "priorUsage"> {
+  if (session.kind === "new") return {};
+  const total = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
+  for (const { session: its, usage } of context.ticket.phaseHistory) {
+    if (its?.id !== session.session.id || !usage) continue;
+    for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += usage[key];
+  }
+  return { priorUsage: total };
+}
+
+function interruptionNote({ ticket, phase }: Context): string {
+  const last = ticket.phaseHistory.at(-1);
+  if (last?.phase !== phase.id || (last.status !== "lost" && last.status !== "interrupted")) return "";
+  return "An earlier run of this task was interrupted. The worktree may hold part of its work: look at `git status` and `git log` first and go on from there.\n\n";
+}
+
+function failure(
+  context: Context,
+  category: Extract<TicketEvent, { type: "failed" }>["category"],
+  reason: string,
+): Extract<TicketEvent, { type: "failed" }> {
+  return { type: "failed", at: context.now(), runId: context.ref.runId, category, reason };
+}
+
+async function reportFacts(context: Context, exit: ExitRecord): Promise<RunFacts> {
+  const report = exit.agent;
+  return {
+    agent: context.agent,
+    output: excerpt(report?.finalText ?? exit.stdoutTail),
+    ...optional("session", report?.session),
+    ...optional("usage", report?.usage),
+    ...optional("costUsd", report?.costUsd),
+    ...(await branchFacts(context)),
+  };
+}
+
+/** Commits what the agent left uncommitted; commits of its own are kept. Says why when what it left cannot be committed. */
+async function commitWork({ ticket, ref, phase, config, now }: Context, worktree: Worktree, before: string): Promise<string | undefined> {
+  const kind = /fix|bug/i.test(phase.id) ? "fix" : phase.id === "simplify" ? "refactor" : "feat";
+  const message = `${kind}: ${commitSubject(ticket)}\n\n${commitTrailers(ref)}`;
+  try {
+    const { sha } = await commitAll(worktree, { message, ...optional("author", config.git) });
+    // A branch that was moved back or written anew leaves commits behind that nothing else keeps.
+    if (!(await isAncestor(worktree, before, sha))) await saveCommit(worktree, before, { ...ref, now: now() });
+    return undefined;
+  } catch (error) {
+    // Conflict markers, a rebase half done: that is the agent's doing, and the next attempt's to mend.
+    if (error instanceof UserError) return error.hint ? `${error.message} (${error.hint})` : error.message;
+    throw error;
+  }
+}
+
+/** What lies in a worktree beyond its commit, as a tree; null when nothing does. */
+async function filesOf(worktree: Worktree): Promise<string | null> {
+  const { clean, head } = await worktreeState(worktree);
+  return clean ? null : snapshotTree(worktree, head);
+}
+
+/**
+ * Takes back what a read-only phase changed, once it is saved, and says what that was; undefined when nothing was. What was
+ * there before, such as files that checks left, is none of its doing. The finding is written down before it is undone:
+ * after a crash in between the tree would look untouched.
+ */
+async function undoChanges(
+  context: Context,
+  repo: Repo,
+  worktree: Worktree,
+  before: { head: string; files: unknown },
+): Promise<string | undefined> {
+  const note = join(context.runDir, "undone.json");
+  const { planId, ticketId } = context.ref;
+  const key = { planId, ticketId, now: context.now() };
+  if (!existsSync(note)) {
+    const state = await worktreeState(worktree);
+    const isUntouched = worktree.head === before.head && (await filesOf(worktree)) === before.files;
+    if (isUntouched && state.head === before.head) return undefined;
+    if (isUntouched && state.clean && !(await hasNewCommits(worktree))) {
+      // It looked at another commit and did not come back.
+      await resetTo(worktree, before.head, key);
+      return undefined;
+    }
+    const tips = [worktree.head, state.head].filter((sha) => sha !== before.head);
+    const committed = (await Promise.all(tips.map((sha) => changedPaths(repo, before.head, sha)))).flat().map(({ path }) => path);
+    const paths = [...new Set([...committed, ...state.changedFiles])].slice(0, 20).join(", ") || "a commit without changes";
+    await writeDurable(note, JSON.stringify({ paths }));
+  }
+  await resetTo(worktree, before.head, key);
+  const { paths } = JSON.parse(readFileSync(note, "utf8")) as { paths: string };
+  return `It changed files although the phase is read-only: ${paths}. The changes are taken back; orchestrator restore has them.`;
+}
+
+/** Whether HEAD has commits that no branch has but the one it may be on: then they were made just now. */
+async function hasNewCommits(worktree: Worktree): Promise<boolean> {
+  const current = await gitText(worktree, ["rev-parse", "--abbrev-ref", "HEAD"]);
+  const known = [`--exclude=${current}`, "--branches", "--remotes"];
+  return (await gitText(worktree, ["rev-list", "--max-count=1", "HEAD", "--not", ...known])) !== "";
+}
+
+/** Files out of scope that changed since another phase last passed: what this phase's own earlier attempts changed counts. */
+async function straysOf({ ticket, phase }: Context, repo: Repo, facts: RunFacts): Promise<string[]> {
+  const passed = ticket.phaseHistory.findLast(({ phase: its, status, head }) => its !== phase.id && status === "success" && head);
+  const from = passed?.head ?? ticket.baseSha ?? facts.baseSha;
+  if (!phase.scope || !from || !facts.head) return [];
+  const paths = (await changedPaths(repo, from, facts.head)).map((change) => change.path);
+  return outsideScope(phase.scope, paths);
+}
+
+/**
+ * Whether there is new work on the branch: files differ from what they were when this phase was last begun from elsewhere
+ * (work of its own interrupted runs counts), and from where the branch left the base (what others merged does not).
+ */
+async function leftChange(context: Context, repo: Repo, { head, baseSha }: RunFacts): Promise<boolean> {
+  if (head === undefined) return false;
+  const { ticket, phase } = context;
+  const isElsewhere = (entry: HistoryEntry) => entry.phase !== phase.id && entry.head !== undefined;
+  const since = ticket.phaseHistory.findLast(isElsewhere)?.head ?? ticket.baseSha ?? baseSha;
+  const fork = await mergeBase(repo, head, await startPoint(repo, await baseOf(context, repo)));
+  const tree = await treeOf(repo, head);
+  for (const sha of [since, fork]) {
+    if (sha && (await commitOf(repo, sha)) !== null && (await treeOf(repo, sha)) === tree) return false;
+  }
+  return true;
+}
+
+async function savePatch(context: Context, repo: Repo, before: string, head: string | undefined): Promise<void> {
+  if (!head || head === before) return;
+  const { text, truncated } = await diffText(repo, before, head, patchLimit);
+  await writeDurable(`${context.runDir}/diff.patch`, truncated ? `${text}\n[cut off after ${patchLimit} bytes]\n` : text);
+}
+
+function findingsText(verdict: Verdict, report: AgentReport): string {
+  const lines = [
+    ...verdict.findings.map(
+      (finding) =>
+        `- [${finding.severity}] ${finding.file ? `${finding.file}${finding.line ? `:${finding.line}` : ""}: ` : ""}${finding.message}`,
+    ),
+    ...verdict.steps.filter((step) => !step.pass).map((step) => `- step ${step.step} failed: ${step.note}`),
+  ];
+  return lines.length > 0 ? [verdict.summary, ...lines].filter((line) => line !== "").join("\n") : (report.finalText ?? verdict.summary);
+}
+
+/** `{[name]: value}`, or nothing when there is no value: optional fields stay absent. */
+function optional<K extends string, V>(name: K, value: V | null | undefined): { [key in K]?: V } {
+  return value === null || value === undefined ? {} : ({ [name]: value } as { [key in K]: V });
+}

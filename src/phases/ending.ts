@@ -1,0 +1,100 @@
+import type { TicketEvent } from "../domain/event.ts";
+import type { ExitRecord } from "../domain/run.ts";
+import type { PhaseContext } from "./phase.ts";
+
+const excerptLimit = 4096;
+
+/**
+ * The ends that mean the same for every phase: stopped by us, timed out, silent, never started, killed from outside.
+ * Undefined when the program ended by itself and its phase has to say what that means.
+ */
+export function commonEnding(context: PhaseContext, exit: ExitRecord): TicketEvent | undefined {
+  const { runId } = context.ref;
+  const at = context.now();
+  const session = exit.agent?.session ? { session: exit.agent.session } : {};
+  const output = excerpt(exit.stderrTail || exit.stdoutTail);
+  if (exit.survivors.length > 0) {
+    return {
+      type: "faulted",
+      at,
+      runId,
+      reason: `Processes of the run would not die: ${exit.survivors.join(", ")}. End them, then retry.`,
+    };
+  }
+  switch (exit.end) {
+    case "stopped":
+      return { type: "interrupted", at, runId, reason: "It was stopped.", ...session };
+    case "timeout":
+      return { type: "failed", at, runId, category: "timeout", reason: `It took longer than ${seconds(exit)} s.`, output, ...session };
+    case "idle":
+      return {
+        type: "failed",
+        at,
+        runId,
+        category: "stalled",
+        reason: `It was silent for too long (${exit.message ?? "no output"}).`,
+        output,
+        ...session,
+      };
+    case "output_limit":
+      return {
+        type: "failed",
+        at,
+        runId,
+        category: "stuck",
+        reason: exit.message ?? "It wrote more output than allowed.",
+        output,
+        ...session,
+      };
+    case "spawn_failed": {
+      const fix = context.phase.type === "agent" ? ` Install it, or correct agents.${context.agent} in ${context.config.file}.` : "";
+      return { type: "faulted", at, runId, reason: `${exit.message ?? "the program could not be started"}.${fix}` };
+    }
+    case "exited":
+      break;
+  }
+  // A signal we did not send (the OOM killer's, say) is no verdict on the work.
+  if (exit.signal !== null) return { type: "lost", at, runId, reason: `It was killed by ${exit.signal}.`, ...session };
+  return undefined;
+}
+
+/** A failure with what the program said last as its reason and feedback. */
+export function failedRun(context: PhaseContext, exit: ExitRecord, what: string): Extract<TicketEvent, { type: "failed" }> {
+  const said = excerpt(exit.stderrTail.trim() || exit.stdoutTail.trim());
+  const reason = said === "" ? what : `${what}: ${lastLine(said)}`;
+  return {
+    type: "failed",
+    at: context.now(),
+    runId: context.ref.runId,
+    category: "unknown",
+    reason,
+    feedback: said || what,
+    output: excerpt(exit.stdoutTail),
+  };
+}
+
+/** At most 4 KiB of a text, its head and its tail, for the history. */
+export function excerpt(text: string): string {
+  if (text.length <= excerptLimit) return text;
+  const half = excerptLimit / 2;
+  return `${text.slice(0, half)}\n[… ${text.length - excerptLimit} characters …]\n${text.slice(-half)}`;
+}
+
+/** What was said last. Our own commands end with an error and the hint to it, which belong together. */
+function lastLine(text: string): string {
+  const lines = text.trimEnd().split("\n");
+  const from = lines.at(-1)?.startsWith("hint: ") ? lines.findLastIndex((line) => line.startsWith("error: ")) : -1;
+  return lines.slice(from).join(" ").slice(0, 500);
+}
+
+function seconds(exit: ExitRecord): number {
+  return Math.round(exit.durationMs / 1000);
+}
+
+/** The limits of a run in milliseconds. */
+export function runLimits(context: PhaseContext, fallback: { idleSeconds: number | null }): { wallMs: number; idleMs: number | null } {
+  const { phase, config } = context;
+  const wall = phase.type === "poll" ? phase.checkTimeoutSeconds : (phase.timeoutSeconds ?? config.phaseTimeoutSeconds);
+  const idle = phase.idleTimeoutSeconds ?? fallback.idleSeconds;
+  return { wallMs: wall * 1000, idleMs: idle === null ? null : idle * 1000 };
+}
