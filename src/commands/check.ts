@@ -1,0 +1,100 @@
+import type { Context } from "../app.ts";
+import type { Finding } from "../domain/errors.ts";
+import { checkWorkflow } from "../engine/check-workflow.ts";
+import { type PlanView, workflowOf } from "../engine/world.ts";
+import { loadConfig } from "../inputs/config.ts";
+import { lintWorkflowFile } from "../inputs/lint.ts";
+import { listWorkflows } from "../inputs/workflows.ts";
+import type { Problem } from "../state/json.ts";
+import { doubleMembers } from "../state/json-places.ts";
+import { planFile, ticketFile } from "../state/layout.ts";
+import { placeFindings, textOf } from "./check-places.ts";
+import type { Ending } from "./command.ts";
+import { counted, printData } from "./print.ts";
+import { countText, printFindings } from "./workflow.ts";
+import { readWorkflow } from "./workflow-reader.ts";
+import { readWorld } from "./world.ts";
+
+const tools = { check: checkWorkflow };
+
+/** Checks everything that people and planners write. */
+export async function run(context: Context, _args: string[], options: { json?: boolean }): Promise<Ending> {
+  const { config, findings: ofConfig } = loadConfig({ explicit: context.configFile, env: context.env, cwd: context.cwd });
+  const findings: Finding[] = [...ofConfig];
+  const workflows = listWorkflows(config.workflowDirs, tools);
+  for (const { file } of workflows) findings.push(...lintWorkflowFile(file, config, tools));
+  const { world, index } = readWorld(config, readWorkflow);
+  index.close();
+  let tickets = 0;
+  for (const entry of index.plans.values()) {
+    findings.push(...entry.problems.map(asFinding("plan")));
+    for (const { problem } of entry.tickets.values()) {
+      tickets += 1;
+      if (problem) findings.push(asFinding("ticket")(problem));
+    }
+  }
+  for (const view of world.plans.values()) findings.push(...planFindings(view, config.stateDir), ...doubleFindings(view, config.stateDir));
+  findings.push(...(await placeFindings(world, config)));
+  if (options.json) printData(context, { findings });
+  else {
+    printFindings(context, findings);
+    context.say(
+      `${counted(workflows.length, "workflow")}, ${counted(index.plans.size, "plan")}, ${counted(tickets, "ticket")} checked: ${countText(findings)}`,
+    );
+  }
+  return findings.some((finding) => finding.severity === "error") ? "invalid" : "ok";
+}
+
+function asFinding(rule: string): (problem: Problem) => Finding {
+  return ({ file, line, column, message, hint }) => ({
+    severity: "error",
+    rule: `unreadable-${rule}`,
+    file,
+    ...(line === undefined ? {} : { line }),
+    ...(column === undefined ? {} : { column }),
+    message,
+    ...(hint ? { fix: hint } : {}),
+  });
+}
+
+/** What keeps tickets of a readable plan from ever running. */
+function planFindings(view: PlanView, stateDir: string): Finding[] {
+  const { plan } = view;
+  const file = planFile(stateDir, plan.id);
+  const findings: Finding[] = [];
+  for (const ticket of view.tickets.values()) {
+    if (ticket.activity.state === "finished") continue;
+    const own = { severity: "error" as const, file: ticketFile(stateDir, plan.id, ticket.ticketId) };
+    const workflow = workflowOf(view, ticket);
+    if (typeof workflow === "string") findings.push({ ...own, rule: "workflow", message: workflow });
+    if (!(ticket.repo ?? plan.repo)) {
+      findings.push({
+        ...own,
+        rule: "no-repo",
+        field: "repo",
+        message: "neither ticket nor plan names a repository",
+        fix: `set repo in ${file}`,
+      });
+    }
+  }
+  return findings;
+}
+
+/** Members that a file has twice: the last one counts, and the others are gone with the next change. */
+function doubleFindings(view: PlanView, stateDir: string): Finding[] {
+  const files = [planFile(stateDir, view.plan.id), ...[...view.tickets.keys()].map((id) => ticketFile(stateDir, view.plan.id, id))];
+  return files.flatMap((file) => {
+    const text = textOf(file);
+    const doubles = text === undefined ? [] : doubleMembers(text);
+    return doubles.map(({ field, line, column }) => ({
+      severity: "warning" as const,
+      rule: "duplicate-key",
+      file,
+      line,
+      column,
+      field,
+      message: "is there twice; the last one counts",
+      fix: "remove the others",
+    }));
+  });
+}

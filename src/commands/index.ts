@@ -1,0 +1,320 @@
+import type { Argument, Command, Option } from "./command.ts";
+
+const plan: Argument = { name: "planId", summary: "the plan" };
+/** `planId ticketId`, `planId/ticketId`, or a ticket id alone when only one plan has it. */
+const ticket: readonly Argument[] = [plan, { name: "ticketId", summary: "the ticket", joinable: true }];
+const reason: Option = { flags: "--reason <text>", summary: "why, for whoever looks at it later" };
+const onePhase: Option = { flags: "--phase <phase>", summary: "only this phase" };
+
+/** What groups of commands with two words are about. */
+export const groups: Readonly<Record<string, string>> = {
+  workflow: "list, check and draw workflows",
+  worktree: "make and remove worktrees, for scripts",
+};
+
+/** Options that every command takes. */
+export const globalOptions: readonly Option[] = [
+  { flags: "-C, --config <path>", summary: "use this configuration file" },
+  { flags: "--no-color", summary: "plain text, as with NO_COLOR=1" },
+  { flags: "-q, --quiet", summary: "no messages beside the result" },
+];
+
+/** The option of commands that answer in JSON. */
+export const jsonOption: Option = { flags: "--json", summary: "print JSON; times are RFC 3339 in UTC" };
+
+/** Every command, in the order in which help shows them. */
+export const commands: readonly Command[] = [
+  {
+    name: "init",
+    summary: "make the home folder and a configuration",
+    options: [{ flags: "-d, --dir <path>", summary: "the folder (default: $ORCHESTRATOR_HOME, else ~/.orchestrator)" }],
+    details:
+      "Asks nothing and overwrites nothing: it can be run again at any time. The default agent of a new configuration is the first of claude, codex and pi that is on PATH.",
+    examples: ["orchestrator init", "orchestrator init --dir ./orch-home"],
+    load: () => import("./init.ts"),
+  },
+  {
+    name: "status",
+    summary: "show plans and tickets",
+    options: [
+      { flags: "-p, --plan <id>", summary: "only this plan" },
+      { flags: "-w, --watch", summary: "show it again whenever something changes, until Ctrl-C" },
+    ],
+    json: true,
+    details:
+      "Needs no daemon. A plan or ticket whose file cannot be read is shown with the reason, never left out. With --json it prints an array of {id, plan, tickets, problems}; with --plan that one object.",
+    examples: ["orchestrator status", "orchestrator status --plan auth --json | jq '.tickets[].status'"],
+    load: () => import("./status.ts"),
+  },
+  {
+    name: "why",
+    summary: "say why a ticket is where it is, and what changes that",
+    arguments: ticket,
+    json: true,
+    examples: ["orchestrator why auth T-3", "orchestrator why auth/T-3 --json"],
+    load: () => import("./why.ts"),
+  },
+  {
+    name: "run",
+    summary: "work one ticket until it has ended",
+    arguments: ticket,
+    details:
+      "Without a daemon it works this ticket alone and waits through its polls and gates. With a daemon it follows what the daemon does. Ends with 0 when the ticket is complete, 1 when it failed, 7 when it needs a person. Ctrl-C stops a run of its own so that it can go on later; beside a daemon it only ends the following.",
+    examples: ["orchestrator run auth T-3"],
+    load: () => import("./run.ts"),
+  },
+  {
+    name: "daemon",
+    summary: "work all plans until it is stopped",
+    options: [
+      { flags: "-c, --concurrency <n>", summary: "runs at once, instead of maxConcurrency", value: { type: "integer", min: 1, max: 64 } },
+      { flags: "-a, --agent <name>", summary: "the agent to use where nothing else names one, instead of defaultAgent" },
+    ],
+    details:
+      "The first Ctrl-C or SIGTERM lets what runs come to its end and starts nothing new; the second stops the runs. Either way the next daemon goes on where this one was.",
+    examples: ["orchestrator daemon", "orchestrator daemon --concurrency 5 --agent codex"],
+    background: true,
+    load: () => import("./daemon.ts"),
+  },
+  {
+    name: "tick",
+    summary: "start every ready ticket once, wait for those runs, and end",
+    details: "One phase of every ticket that is ready, within the limits. Refused while a daemon runs.",
+    examples: ["*/5 * * * * orchestrator tick"],
+    load: () => import("./tick.ts"),
+  },
+  {
+    name: "pause",
+    summary: "stop a ticket until it is resumed",
+    arguments: ticket,
+    options: [reason],
+    details: "A run under way is stopped; it costs no attempt, and the same phase runs again after resume.",
+    examples: ["orchestrator pause auth T-3 --reason 'waiting for the design'"],
+    load: async () => (await import("./intents.ts")).pause,
+  },
+  {
+    name: "resume",
+    summary: "let a paused ticket go on",
+    arguments: ticket,
+    examples: ["orchestrator resume auth T-3"],
+    load: async () => (await import("./intents.ts")).resume,
+  },
+  {
+    name: "skip",
+    summary: "go on with another phase",
+    arguments: [...ticket, { name: "phase", summary: "the phase to enter", joinable: true }],
+    examples: ["orchestrator skip auth T-3 create_pr"],
+    load: async () => (await import("./intents.ts")).skip,
+  },
+  {
+    name: "retry",
+    summary: "run the current phase again with all its attempts",
+    arguments: ticket,
+    options: [{ flags: "-m, --message <text>", summary: "what the agent should know this time" }],
+    examples: ["orchestrator retry auth T-3", "orchestrator retry auth T-3 -m 'the fixture moved to test/data'"],
+    load: async () => (await import("./intents.ts")).retry,
+  },
+  {
+    name: "cancel",
+    summary: "end a ticket for good",
+    arguments: ticket,
+    options: [reason],
+    details: "Its branch and worktree stay.",
+    examples: ["orchestrator cancel auth T-3 --reason 'no longer wanted'"],
+    load: async () => (await import("./intents.ts")).cancel,
+  },
+  {
+    name: "approve",
+    summary: "let a ticket pass its gate",
+    arguments: ticket,
+    options: [{ flags: "-m, --message <text>", summary: "a remark for later phases" }],
+    examples: ["orchestrator approve auth T-3"],
+    load: async () => (await import("./intents.ts")).approve,
+  },
+  {
+    name: "reject",
+    summary: "send a ticket back from its gate",
+    arguments: ticket,
+    options: [{ flags: "-f, --feedback <text>", summary: "what has to change (required)" }],
+    examples: ["orchestrator reject auth T-3 --feedback 'keep the old endpoint'"],
+    load: async () => (await import("./intents.ts")).reject,
+  },
+  {
+    name: "pause-plan",
+    summary: "stop a plan until it is resumed",
+    arguments: [plan],
+    options: [reason],
+    examples: ["orchestrator pause-plan auth"],
+    load: async () => (await import("./intents.ts")).pausePlan,
+  },
+  {
+    name: "resume-plan",
+    summary: "let a paused or draft plan go on",
+    arguments: [plan],
+    details: "Tickets that were paused by themselves stay paused.",
+    examples: ["orchestrator resume-plan auth"],
+    load: async () => (await import("./intents.ts")).resumePlan,
+  },
+  {
+    name: "logs",
+    summary: "show what happened to a plan or ticket",
+    arguments: [
+      { name: "planId", summary: "the plan; without it, the log of the daemon", optional: true },
+      { name: "ticketId", summary: "the ticket", optional: true },
+    ],
+    options: [
+      { flags: "--phase <phase>", summary: "only what concerns this phase" },
+      { flags: "--run <id>", summary: "the transcript of this run instead of the newest one" },
+      { flags: "-f, --follow", summary: "go on with what is added, until Ctrl-C" },
+      { flags: "--raw", summary: "the output of the run as the program wrote it" },
+      { flags: "--since <time>", summary: "only what is younger: 90s, 10m, 2h, 3d or a date" },
+    ],
+    details: "Following never owns anything: Ctrl-C ends the following and nothing else.",
+    examples: [
+      "orchestrator logs auth T-3 --follow",
+      "orchestrator logs auth --since 2h",
+      "orchestrator logs auth/T-3 --run 0004-implement --raw",
+    ],
+    load: () => import("./logs.ts"),
+  },
+  {
+    name: "sessions",
+    summary: "list a ticket's conversations with agents",
+    arguments: ticket,
+    options: [onePhase],
+    json: true,
+    examples: ["orchestrator sessions auth T-3"],
+    load: () => import("./sessions.ts"),
+  },
+  {
+    name: "resume-session",
+    summary: "open a conversation in the agent's own interface",
+    arguments: [...ticket, { name: "sessionId", summary: "which one (default: the latest)", optional: true }],
+    options: [{ flags: "--phase <phase>", summary: "the latest of this phase" }],
+    details: "Runs in the ticket's worktree and ends with the code of the agent's program.",
+    examples: ["orchestrator resume-session auth T-3", "orchestrator resume-session auth T-3 --phase implement"],
+    load: () => import("./resume-session.ts"),
+  },
+  {
+    name: "restore",
+    summary: "bring back work that was saved before something was removed",
+    arguments: [
+      { name: "planId", summary: "the plan", optional: true },
+      { name: "ticketId", summary: "the ticket", optional: true },
+    ],
+    options: [
+      { flags: "--list", summary: "only list what is saved" },
+      { flags: "--ref <ref>", summary: "which state (default: the newest of the ticket)" },
+      { flags: "--to <path>", summary: "where (default: the ticket's worktree)" },
+      { flags: "--repo <path>", summary: "the repository, where no plan names it" },
+    ],
+    json: true,
+    details: "What stands at the place already is saved first.",
+    examples: ["orchestrator restore auth --list", "orchestrator restore auth T-3", "orchestrator restore auth T-3 --to /tmp/look"],
+    load: () => import("./restore.ts"),
+  },
+  {
+    name: "land",
+    summary: "bring merged work into your own checkout",
+    options: [
+      { flags: "--repo <path>", summary: "the checkout (default: where you are)" },
+      { flags: "--base <name>", summary: "the base branch (default: detected)" },
+    ],
+    details:
+      "A fast-forward of a tree without changes from the branch orchestrator/<base>; in any other case it says why not and ends with 5.",
+    examples: ["orchestrator land", "orchestrator land --repo ~/src/app --base main"],
+    load: () => import("./land.ts"),
+  },
+  {
+    name: "check",
+    summary: "check configuration, workflows, plans and tickets",
+    json: true,
+    details: "Prints every finding as file:line:column. Ends with 8 when one is an error.",
+    examples: ["orchestrator check"],
+    load: () => import("./check.ts"),
+  },
+  {
+    name: "doctor",
+    summary: "check that this machine has what the work needs",
+    json: true,
+    details: "Ends with 1 when something has to be mended; what only may be missing is a warning.",
+    examples: ["orchestrator doctor", "orchestrator doctor --json"],
+    load: () => import("./doctor.ts"),
+  },
+  {
+    name: "workflow list",
+    summary: "list the workflows and where they come from",
+    json: true,
+    examples: ["orchestrator workflow list"],
+    load: async () => (await import("./workflow.ts")).list,
+  },
+  {
+    name: "workflow lint",
+    summary: "check one workflow or all of them",
+    arguments: [{ name: "workflow", summary: "a name, or the path of a file", optional: true }],
+    json: true,
+    details: "Ends with 8 when a finding is an error.",
+    examples: ["orchestrator workflow lint", "orchestrator workflow lint ./my-flow.yaml"],
+    load: async () => (await import("./workflow.ts")).lint,
+  },
+  {
+    name: "workflow graph",
+    summary: "draw a workflow",
+    arguments: [{ name: "workflow", summary: "a name, or the path of a file" }],
+    options: [{ flags: "--format <format>", summary: "text (default), mermaid or dot", choices: ["text", "mermaid", "dot"] }],
+    examples: ["orchestrator workflow graph standard", "orchestrator workflow graph standard --format dot | dot -Tsvg > standard.svg"],
+    load: async () => (await import("./workflow.ts")).graph,
+  },
+  {
+    name: "worktree ensure",
+    summary: "make sure that a ticket's worktree stands, and print its path",
+    hidden: true,
+    options: [
+      { flags: "--repo <path>", summary: "the repository" },
+      { flags: "--branch <name>", summary: "the ticket's branch" },
+      { flags: "--path <path>", summary: "the worktree" },
+    ],
+    load: async () => (await import("./worktree.ts")).ensure,
+  },
+  {
+    name: "worktree remove",
+    summary: "remove a ticket's worktree, once what it holds is safe",
+    hidden: true,
+    options: [
+      { flags: "--repo <path>", summary: "the repository" },
+      { flags: "--branch <name>", summary: "the ticket's branch" },
+      { flags: "--path <path>", summary: "the worktree" },
+    ],
+    load: async () => (await import("./worktree.ts")).remove,
+  },
+  {
+    name: "demo",
+    summary: "see the main job done on a throw-away repository",
+    options: [
+      {
+        flags: "--agent <name>",
+        summary: "who works (default: a scripted agent that needs no account)",
+        choices: ["scripted", "claude", "codex", "pi"],
+      },
+      { flags: "--dir <path>", summary: "where (default: a new temporary folder)" },
+    ],
+    details:
+      "Makes a repository and a plan of four tickets, runs the real daemon on it and shows what happens. The folder stays, to look around in.",
+    examples: ["orchestrator demo", "orchestrator demo --agent claude"],
+    load: () => import("./demo.ts"),
+  },
+  {
+    name: "completion",
+    summary: "print completions for a shell",
+    arguments: [{ name: "shell", summary: "bash, zsh or fish", choices: ["bash", "zsh", "fish"] }],
+    examples: ["source <(orchestrator completion bash)", "orchestrator completion fish > ~/.config/fish/completions/orchestrator.fish"],
+    load: async () => (await import("./completion.ts")).completion({ commands, groups, globalOptions, jsonOption }),
+  },
+  {
+    name: "version",
+    summary: "print the version",
+    json: true,
+    examples: ["orchestrator version --json"],
+    load: () => import("./version.ts"),
+  },
+];

@@ -1,0 +1,18 @@
+import { resolve } from "node:path";
+import type { Context } from "../app.ts";
+import { UserError } from "../domain/errors.ts";
+import { detectBase } from "../git/base.ts";
+import { openRepo } from "../git/git.ts";
+import { land } from "../git/integrate.ts";
+import type { Ending } from "./command.ts";
+import { printLine } from "./print.ts";
+
+/** Fast-forwards the user's own checkout to the work that was merged. */
+export async function run(context: Context, _args: string[], options: { repo?: string; base?: string }): Promise<Ending> {
+  const repo = await openRepo(resolve(context.cwd, options.repo ?? "."));
+  const base = await detectBase(repo, options.base);
+  const result = await land(repo, base);
+  if (!result.landed) throw new UserError(`Nothing was landed on ${base.name}: ${result.reason}.`, { exit: "unsafe" });
+  printLine(context, `${base.name} moved from ${result.from.slice(0, 12)} to ${result.to.slice(0, 12)} in ${repo.path}.`);
+  return "ok";
+}
