@@ -1,0 +1,157 @@
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { runCli, startDaemon } from "./testing/daemon.ts";
+import { type TestHome, testHome } from "./testing/home.ts";
+import { until } from "./testing/until.ts";
+
+const good = "defaultAgent: none\nagents:\n  none: {command: 'false'}\n";
+const asRoot = process.getuid?.() === 0;
+
+async function cli(home: TestHome, ...args: string[]): Promise<{ code: number | null; said: string }> {
+  const { code, stdout, stderr } = await runCli(home, ...args);
+  return { code, said: (stderr + stdout).replaceAll(home.dir, "DIR") };
+}
+
+/** What `check` says of a configuration. */
+async function check(text: string): Promise<{ code: number | null; said: string }> {
+  const home = testHome();
+  writeFileSync(join(home.home, "config.yaml"), text);
+  return cli(home, "check");
+}
+
+const at = (line: number, column: number, words: string) => new RegExp(`DIR/home/config\\.yaml:${line}:${column} {2}${words}`);
+const bomb = `${good}${["a: &a [x,x,x,x,x,x,x,x,x]", "b: &b [*a,*a,*a,*a,*a,*a,*a,*a]", "c: &c [*b,*b,*b,*b,*b,*b]", "d: [*c,*c,*c,*c]"].join("\n")}\n`;
+
+describe("a configuration that cannot be used ends with 8 and says where, what and how to mend it", () => {
+  it.each<[string, string, RegExp]>([
+    ["2 a tab", "agents:\n\tnone: {}\n", at(2, 1, "Tabs are not allowed as indentation — fix: indent with spaces")],
+    ["2 a key twice", `${good}defaultAgent: none\n`, at(4, 1, "Map keys must be unique — fix: keep one")],
+    ["2 two documents", `${good}---\n${good}`, at(4, 1, "the file holds several YAML documents — fix: keep one")],
+    ["2 nothing at all", "", at(1, 1, "the file is empty")],
+    ["2 a list", "[]", at(1, 1, "expected a mapping, got a list")],
+    ["4 maxConcurrency: 0", `${good}maxConcurrency: 0\n`, at(4, 17, "maxConcurrency: expected a whole number from 1 to 64, got 0")],
+    ["4 maxConcurrency: -1", `${good}maxConcurrency: -1\n`, at(4, 17, "maxConcurrency: .* from 1 to 64, got -1")],
+    ["4 maxConcurrency: 1e9", `${good}maxConcurrency: 1e9\n`, at(4, 17, "maxConcurrency: .* from 1 to 64, got 1000000000")],
+    ["4 a number in quotes", `${good}maxConcurrency: "3"\n`, at(4, 17, 'maxConcurrency: .*, got string "3" — fix: write 3 without quotes')],
+    ["4 .nan", `${good}pollInterval: .nan\n`, at(4, 15, "pollInterval: expected a number from 0.05 to 3600, got NaN")],
+    ["4 .inf", `${good}maxConcurrency: .inf\n`, at(4, 17, "maxConcurrency: .*, got Infinity")],
+    [
+      "5 a time beyond the timers",
+      `${good}phaseTimeoutSeconds: 2592000000\n`,
+      at(4, 22, "phaseTimeoutSeconds: .* at most 2592000, got 2592000000 — fix: .*timers cannot count beyond 30 days"),
+    ],
+    ["6 an unknown agent", good.replace(": none\n", ": nome\n"), at(1, 15, 'defaultAgent: .*did you mean "none".* — fix: use one of none')],
+    ["10 an alias bomb", bomb, at(1, 1, "Excessive alias count .* — fix: write the values out")],
+    ["10 10,000 levels", `${good}x: ${"[".repeat(10_000)}\n`, at(4, 68, "nested too deeply — fix: flatten")],
+    ["10 2 MiB", `${good}x: ${"y".repeat(2 * 1024 * 1024)}\n`, /DIR\/home\/config\.yaml: the file is larger than 1 MiB/],
+    [
+      "11 a secret",
+      `${good}  claude: {command: claude, env: {ANTHROPIC_API_KEY: sk-ant-abcdefghijklmnop1234}}\n`,
+      at(4, 54, 'agents\\.claude\\.env\\.ANTHROPIC_API_KEY: this looks like a secret.*"\\$\\{ANTHROPIC_API_KEY\\}"'),
+    ],
+    ["24 yes", `${good}mcpServers: yes\n`, at(4, 13, 'mcpServers: expected a mapping, got string "yes"')],
+  ])("%s", async (_, text, words) => {
+    const { code, said } = await check(text);
+    expect(said).toMatch(words);
+    expect(said).not.toContain("sk-ant-");
+    expect(code).toBe(8);
+  });
+
+  it("several mistakes are shown at once", async () => {
+    const { said } = await check(`${good}maxConcurrency: 0\npollInterval: fast\nphaseTimeoutSeconds: -1\n`);
+    expect(said.match(/config\.yaml:\d+:\d+/g)).toEqual(["config.yaml:4:17", "config.yaml:5:15", "config.yaml:6:22"]);
+  });
+});
+
+it("1 no configuration: the places that were searched, and init", async () => {
+  const home = testHome();
+  rmSync(join(home.home, "config.yaml"));
+  expect(await cli(home, "status")).toEqual({
+    code: 3,
+    said: "error: There is no configuration. Looked for DIR/home/config.yaml, DIR/user/.orchestrator/config.yaml, DIR/orchestrator.yaml.\nhint:  run: orchestrator init\n",
+  });
+});
+
+it("3 an unknown key is a warning with the right one, and everything works", async () => {
+  const { code, said } = await check(`${good}maxConcurency: 5\n`);
+  expect(said).toMatch(at(4, 1, 'maxConcurency: unknown key "maxConcurency" — fix: did you mean "maxConcurrency"\\?'));
+  expect(code).toBe(0);
+});
+
+it("7 an agent that is not on PATH is named by the daemon at its start, by doctor, and holds its ticket at once, with PATH", async () => {
+  const agents = { none: { command: "false" }, ghost: { command: "no-such-agent" } };
+  const home = testHome({ config: { agents } });
+  home.writeWorkflow(
+    "ask.yaml",
+    "name: ask\nphases:\n  - {id: work, type: agent, promptTemplate: simplify.md, maxRetries: 3, onSuccess: done}\n  - {id: done, type: terminal}\n",
+  );
+  home.writePlan({ id: "p", workflow: "ask" }, [
+    { ticketId: "GHOST", agent: "ghost" },
+    { ticketId: "TYPO", agent: "ghots" },
+  ]);
+  await startDaemon(home);
+  const log = () => readFileSync(join(home.home, "logs", "orchestrator.log"), "utf8");
+  await until(() => ["GHOST", "TYPO"].every((id) => home.ticket("p", id).status === "needs_attention"));
+  expect(log()).toContain(`agent ghost: no-such-agent was not found on PATH (${home.env.PATH})`);
+  expect(home.ticket("p", "GHOST").phaseHistory).toHaveLength(1);
+  expect(home.ticket("p", "GHOST").error).toBe(
+    `no-such-agent was not found on PATH (${home.env.PATH}). Install it, or correct agents.ghost in ${join(home.home, "config.yaml")}.`,
+  );
+  expect(home.ticket("p", "TYPO").error).toContain('agent "ghots", which');
+  expect((await cli(home, "doctor")).said).toMatch(/agent ghost +no-such-agent is not on PATH/);
+  expect((await cli(home, "why", "p", "GHOST")).said).toContain("no-such-agent was not found on PATH");
+});
+
+describe("8 9 files and folders that others may write are refused with what to do", () => {
+  const tick = async (home: TestHome) => cli(home, "tick");
+
+  it("a configuration that everybody may write", async () => {
+    const home = testHome();
+    chmodSync(join(home.home, "config.yaml"), 0o666);
+    expect(await tick(home)).toEqual({ code: 5, said: expect.stringContaining("hint:  chmod o-w DIR/home/config.yaml") });
+  });
+
+  it.runIf(asRoot)("a configuration of another user, also behind a link", async () => {
+    const home = testHome();
+    const theirs = join(home.dir, "theirs.yaml");
+    writeFileSync(theirs, good);
+    chownSync(theirs, 12345, 12345);
+    rmSync(join(home.home, "config.yaml"));
+    symlinkSync(theirs, join(home.home, "config.yaml"));
+    expect(await tick(home)).toEqual({ code: 5, said: expect.stringContaining("it belongs to another user (uid 12345)") });
+  });
+
+  it.each(["home", "state"])("a %s folder that everybody may write", async (name) => {
+    const home = testHome();
+    const folder = name === "home" ? home.home : join(home.home, "state");
+    mkdirSync(folder, { recursive: true });
+    chmodSync(folder, 0o777);
+    const where = folder.replace(home.dir, "DIR");
+    for (const command of ["tick", "daemon"]) {
+      expect(await cli(home, command)).toEqual({
+        code: 5,
+        said: `error: Every user of this machine may write to ${where}, and so change what runs here.\nhint:  chmod 700 ${where}\n`,
+      });
+    }
+    expect(readdirSync(home.home)).not.toContain("daemon.json");
+  });
+
+  it.runIf(asRoot)("a state folder of another user", async () => {
+    const home = testHome();
+    mkdirSync(join(home.home, "state"));
+    chownSync(join(home.home, "state"), 12345, 12345);
+    const { code, said } = await tick(home);
+    expect([code, said]).toEqual([5, expect.stringContaining("DIR/home/state belongs to another user (uid 12345)")]);
+  });
+
+  it("a state folder below a file is named in one line", async () => {
+    const home = testHome({ config: { stateDir: "file/below" } });
+    writeFileSync(join(home.home, "file"), "");
+    for (const command of ["tick", "daemon", "status", "check"]) {
+      const { code, said } = await cli(home, command);
+      expect(said).toMatch(/^error: ENOTDIR: .*DIR\/home\/file\/below.*\nhint: {2}check this path/);
+      expect(code).toBe(1);
+    }
+  });
+});
