@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
-import { realpathSync, statSync } from "node:fs";
+import { type FSWatcher, realpathSync, statSync, watch as watchFolder } from "node:fs";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../domain/errors.ts";
 import type { Claim, Observation, RunRef } from "../domain/run.ts";
@@ -19,7 +20,7 @@ const pollMs = 250;
  * and the same in every process that looks after it.
  */
 export function createLocalExecutor(runDir: (ref: RunRef) => string): Executor {
-  const live = new Map<string, { ref: RunRef; seen: string }>();
+  const live = new Map<string, { ref: RunRef; seen: string; watcher: FSWatcher | undefined }>();
   const callbacks: ((ref: RunRef) => void)[] = [];
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
@@ -30,11 +31,12 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string): Executor {
 
   function watch(ref: RunRef): void {
     const dir = runDir(ref);
-    if (!live.has(dir)) live.set(dir, { ref, seen: fingerprint(dir) });
+    if (!live.has(dir)) live.set(dir, { ref, seen: fingerprint(dir), watcher: watchForExit(dir, () => hint(ref)) });
     if (!isClosed) timer ??= setInterval(poll, pollMs).unref();
   }
 
   function unwatch(ref: RunRef): void {
+    live.get(runDir(ref))?.watcher?.close();
     live.delete(runDir(ref));
     if (live.size > 0) return;
     clearInterval(timer);
@@ -94,9 +96,24 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string): Executor {
     close() {
       isClosed = true;
       clearInterval(timer);
+      for (const { watcher } of live.values()) watcher?.close();
       live.clear();
     },
   };
+}
+
+/** Hears of exit.json before the shim's process is gone. Where folders cannot be watched, the poll sees it a little later. */
+function watchForExit(dir: string, onExit: () => void): FSWatcher | undefined {
+  const name = basename(runFiles(dir).exit);
+  try {
+    const watcher = watchFolder(dir, { persistent: false }, (_event, changed) => {
+      if (changed === name) onExit();
+    });
+    watcher.on("error", () => watcher.close());
+    return watcher;
+  } catch {
+    return undefined;
+  }
 }
 
 async function look(dir: string): Promise<Observation> {
