@@ -14,10 +14,11 @@ import { startTime } from "./start-time.ts";
 
 const benchmarks: Record<string, () => Promise<Figure[]>> = {
   "start-time": startTime,
-  "idle-daemon": idleDaemon,
   "phase-overhead": phaseOverhead,
   commit,
   recovery,
+  // Last: the disk is busy for a while with its 20,000 files.
+  "idle-daemon": idleDaemon,
 };
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { write: { type: "boolean", default: false } } });
