@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { until } from "../testing/until.ts";
 import { isAlive, ownIdentity, parseStat, readStat, startByPs } from "./process-identity.ts";
 import { findTree, killTree, parsePs } from "./process-tree.ts";
@@ -42,10 +42,19 @@ describe("killTree", () => {
     expect(findTree({ variable, leader }).found).toEqual([]);
   });
 
-  it("leaves a session alone whose number is in use again", () => {
-    const sid = readStat(process.pid)?.sid ?? 0;
-    const members = findTree({ variable: "ORCH_TEST=none", leader: { pid: sid, start: "1" } }).found;
-    expect(members).toEqual([]);
+  it("leaves a session alone whose number is in use again", async () => {
+    const child = spawn("sleep", ["600"], { stdio: "ignore", detached: true });
+    const pid = child.pid ?? 0;
+    onTestFinished(() => void child.kill("SIGKILL"));
+    await until(() => readStat(pid)?.sid === pid);
+    const variable = "ORCH_TEST=none";
+    expect(findTree({ variable, leader: { pid, start: readStat(pid)?.start ?? "" } }).found.map((found) => found.pid)).toEqual([pid]);
+    expect(findTree({ variable, leader: { pid, start: "1" } }).found).toEqual([]);
+  });
+
+  // Inside a pid namespace, session and group of whatever was started outside of it read as 0, and so do those of kernel threads.
+  it("takes 0 for no session at all", () => {
+    expect(findTree({ variable: "ORCH_TEST=none", leader: { pid: 0, start: "1" } }).found).toEqual([]);
   });
 });
 

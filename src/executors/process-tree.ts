@@ -43,8 +43,9 @@ export function findTree(mark: TreeMark): { found: ProcessStat[]; complete: bool
   const live = candidates.filter(({ pid, state }) => pid !== process.pid && state !== "Z" && state !== "X");
   // A number is given to a new process only once its group and session are empty: then none of the old ones is left in them.
   const reused = live.some(({ pid, start }) => pid === mark.leader?.pid && start !== mark.leader.start);
-  const session = reused ? undefined : mark.leader?.pid;
-  const seeds = live.filter(({ marked, sid, pgid }) => marked || (session !== undefined && (sid === session || pgid === session)));
+  // 0 is no session: it stands for kernel threads and for what was started outside of our pid namespace.
+  const session = reused ? 0 : (mark.leader?.pid ?? 0);
+  const seeds = live.filter(({ marked, sid, pgid }) => marked || (session > 0 && (sid === session || pgid === session)));
   const members = new Map(seeds.map((seed) => [seed.pid, seed]));
   for (let grown = -1; grown !== members.size; ) {
     grown = members.size;
