@@ -25,9 +25,17 @@ const bomb = `${good}${["a: &a [x,x,x,x,x,x,x,x,x]", "b: &b [*a,*a,*a,*a,*a,*a,*
 
 describe("a configuration that cannot be used ends with 8 and says where, what and how to mend it", () => {
   it.each<[string, string, RegExp]>([
-    ["2 a tab", "agents:\n\tnone: {}\n", at(2, 1, "Tabs are not allowed as indentation — fix: indent with spaces")],
-    ["2 a key twice", `${good}defaultAgent: none\n`, at(4, 1, "Map keys must be unique — fix: keep one")],
-    ["2 two documents", `${good}---\n${good}`, at(4, 1, "the file holds several YAML documents — fix: keep one")],
+    [
+      "2 a tab",
+      "agents:\n\tnone: {}\n",
+      at(2, 1, "Tabs are not allowed as indentation — fix: indent with spaces .*\\n {4}\\\\tnone: \\{\\}\\n {4}\\^\\n"),
+    ],
+    [
+      "2 a key twice",
+      `${good}defaultAgent: none\n`,
+      at(4, 1, "Map keys must be unique — fix: keep one.*\\n {4}defaultAgent: none\\n {4}\\^\\n"),
+    ],
+    ["2 two documents", `${good}---\n${good}`, at(4, 1, "the file holds several YAML documents — fix: keep one.*\\n {4}---\\n {4}\\^\\n")],
     ["2 nothing at all", "", at(1, 1, "the file is empty")],
     ["2 a list", "[]", at(1, 1, "expected a mapping, got a list")],
     ["4 maxConcurrency: 0", `${good}maxConcurrency: 0\n`, at(4, 17, "maxConcurrency: expected a whole number from 1 to 64, got 0")],
@@ -50,6 +58,18 @@ describe("a configuration that cannot be used ends with 8 and says where, what a
       `${good}  claude: {command: claude, env: {ANTHROPIC_API_KEY: sk-ant-abcdefghijklmnop1234}}\n`,
       at(4, 54, 'agents\\.claude\\.env\\.ANTHROPIC_API_KEY: this looks like a secret.*"\\$\\{ANTHROPIC_API_KEY\\}"'),
     ],
+    [
+      "2 a secret beside it",
+      `${good}env: {GH_TOKEN: sk-ant-abcdefghijklmnop1234, a: 1, a: 2}\n`,
+      at(4, 52, "Map keys must be .*\\]\\nhint"),
+    ],
+    [
+      "32 the root of all worktrees is the home folder",
+      `${good}worktreeRoot: "~"\n`,
+      at(4, 15, "worktreeRoot: .* right in DIR/user: it is your home folder — fix: .* such as DIR/home/worktrees"),
+    ],
+    ["32 above the home folder", `${good}worktreeRoot: ..\n`, at(4, 15, "worktreeRoot: .* right in DIR: it contains your home folder")],
+    ["32 /", `${good}worktreeRoot: /\n`, at(4, 15, "worktreeRoot: .* right in /: it is the root of the file system")],
     ["24 yes", `${good}mcpServers: yes\n`, at(4, 13, 'mcpServers: expected a mapping, got string "yes"')],
   ])("%s", async (_, text, words) => {
     const { code, said } = await check(text);
@@ -77,6 +97,26 @@ it("3 an unknown key is a warning with the right one, and everything works", asy
   const { code, said } = await check(`${good}maxConcurency: 5\n`);
   expect(said).toMatch(at(4, 1, 'maxConcurency: unknown key "maxConcurency" — fix: did you mean "maxConcurrency"\\?'));
   expect(code).toBe(0);
+});
+
+it("3 with --strict a warning ends check and workflow lint with 8", async () => {
+  const home = testHome();
+  const check = async (...args: string[]) => (await cli(home, ...args)).code;
+  expect(await check("check", "--strict")).toBe(0);
+  writeFileSync(join(home.home, "config.yaml"), `${good}maxConcurency: 5\n`);
+  expect([await check("check", "--strict"), await check("check", "--strict", "--json")]).toEqual([8, 8]);
+  home.writeScript("work.sh", "true\n");
+  const step = (id: string, edges: string) => `  - {id: ${id}, type: script, command: work.sh, ${edges}}\n`;
+  const loop = `${step("a", "onSuccess: done, onFailure: b")}${step("b", "onSuccess: a")}  - {id: done, type: terminal}\n`;
+  home.writeWorkflow("loop.yaml", `name: loop\nphases:\n${loop}`);
+  expect([await check("workflow", "lint", "loop"), await check("workflow", "lint", "loop", "--strict")]).toEqual([0, 8]);
+});
+
+it("32 a daemon does not start with a home folder full of worktrees", async () => {
+  const home = testHome({ config: { worktreeRoot: "~" } });
+  for (const command of ["daemon", "tick"]) {
+    expect(await cli(home, command)).toEqual({ code: 8, said: expect.stringContaining("right in DIR/user: it is your home folder") });
+  }
 });
 
 it("7 an agent that is not on PATH is named by the daemon at its start, by doctor, and holds its ticket at once, with PATH", async () => {

@@ -160,6 +160,33 @@ describe("repositories, branches and worktrees", () => {
     expect(home.git("for-each-ref", "--format=%(refname)", "refs/heads/refs")).toBe("");
   });
 
+  it("32 a root of worktrees that is the home folder, holds it or lies in the repository refuses its tickets, with a better one", async () => {
+    const home = planHome();
+    const roots: Record<string, [string, string, string]> = {
+      home: [home.env.HOME ?? "", "Worktrees cannot be kept right in DIR/user: it is your home folder", "HOME/worktrees/home"],
+      above: [home.dir, "Worktrees cannot be kept right in DIR: it contains your home folder", "HOME/worktrees/above"],
+      all: ["/", "Worktrees cannot be kept right in /: it is the root of the file system", "HOME/worktrees/all"],
+      inside: [join(home.repo, "trees"), "DIR/repo/trees/A cannot be a worktree: it lies inside the repository", "DIR/repo-worktrees"],
+    };
+    for (const [id, [worktreeRoot]] of Object.entries(roots)) home.writePlan({ id, workflow: "tree", worktreeRoot }, [{ ticketId: "A" }]);
+    home.writePlan({ id: "unnamed", workflow: "tree", worktreeRoot: null }, [{ ticketId: "A" }]);
+    const check = await home.cli("check");
+    expect(check.code).toBe(8);
+    expect(check.said).not.toContain("unnamed");
+    await startDaemon(home);
+    await until(() => home.ticket("unnamed", "A").status === "complete");
+    const ended = (id: string) => home.ticket(id, "A").activity.state === "finished";
+    await until(() => Object.keys(roots).every(ended));
+    for (const [id, [, message, better]] of Object.entries(roots)) {
+      expect(check.said).toMatch(new RegExp(`${id}/plan\\.json:\\d+:3 {2}worktreeRoot: ${message}.* such as ${better} `));
+      const error = home.ticket(id, "A").error?.replaceAll(home.home, "HOME").replaceAll(home.dir, "DIR");
+      expect(error).toContain(message);
+      expect(error).toContain(better);
+    }
+    expect(existsSync(join(home.env.HOME ?? "", "A"))).toBe(false);
+    expect(home.git("status", "--porcelain")).toBe("");
+  });
+
   it("33 42 of two tickets with one branch or one worktree the second waits until the first has ended", async () => {
     const home = planHome();
     writeFileSync(join(home.dir, "hold"), "");
@@ -206,6 +233,13 @@ describe("names and versions", () => {
     const runner = await testRunner(home);
     await runner.settle("good", { GOOD: "complete" });
     await until(() => home.plan("good").status === "complete");
+    await runner.settle("twins", { A: "complete" });
+    await until(() => home.plan("twins").status === "blocked");
+    expect(home.ticket("twins", "a").status).toBe("queued");
+    expect(await home.cli("why", "twins", "a")).toEqual({
+      code: 0,
+      said: expect.stringContaining("A and a differ only in case, so a is held"),
+    });
     const status = await home.cli("status");
     const check = await home.cli("check");
     expect([status.code, check.code]).toEqual([0, 8]);
@@ -218,7 +252,7 @@ describe("names and versions", () => {
       /plans\/moved\/plan\.json:\d+:\d+\W+id: is other.*the folder's name says moved/,
       /plans\/newer\/plan\.json\W+schema 9 needs a newer orchestrator \(this one knows 1\)/,
       /plans\/outside\/plan\.json:\d+:\d+\W+tickets\[0\]\.ticketId: an id is/,
-      /plans\/twins\/plan\.json\W+tickets: A and a differ only in case/,
+      /plans\/twins\/plan\.json\W+tickets: A and a differ only in case, so a is held/,
     ]) {
       expect(status.said).toMatch(word);
       expect(check.said).toMatch(word);
@@ -226,6 +260,36 @@ describe("names and versions", () => {
     expect(await home.cli("why", "newer", "A")).toEqual({ code: 8, said: expect.stringContaining("schema 9 needs a newer orchestrator") });
     expect(readFileSync(join(plansOf(home), "newer", "plan.json"), "utf8")).toBe(newer);
     expect(existsSync(join(plansOf(home), "newer", ".orch"))).toBe(false);
+  });
+
+  it("29 of plans and tickets that differ only in case the later one is held until the other has another name", async () => {
+    const home = planHome();
+    home.writePlan({ id: "pair", workflow: "place" }, [{ ticketId: "T" }]);
+    home.writePlan({ id: "Pair", workflow: "place" }, [{ ticketId: "T" }]);
+    home.writePlan({ id: "late", workflow: "place" }, [{ ticketId: "B" }, { ticketId: "b" }]);
+    const { runner, settle } = await testRunner(home);
+    await settle("Pair", { T: "complete" });
+    await settle("late", { B: "complete" });
+    await until(() => home.plan("pair").status === "blocked" && home.plan("late").status === "blocked");
+    expect([home.ticket("pair", "T").status, home.ticket("late", "b").status]).toEqual(["queued", "queued"]);
+    expect(existsSync(join(home.dir, "began-pair"))).toBe(false);
+    const words = "the plans Pair and pair differ only in case, so pair is held";
+    for (const args of [["status"], ["check"], ["why", "pair", "T"], ["run", "pair", "T"]]) {
+      expect([args, (await home.cli(...args)).said]).toEqual([args, expect.stringContaining(words)]);
+    }
+
+    renameSync(join(plansOf(home), "Pair"), join(home.dir, "away"));
+    await settle("pair", { T: "complete" });
+    const tickets = join(plansOf(home), "late", "tickets");
+    writeFileSync(join(tickets, "c.json"), readFileSync(join(tickets, "b.json"), "utf8").replace('"ticketId": "b"', '"ticketId": "c"'));
+    rmSync(join(tickets, "b.json"));
+    const renamed = { ...home.plan("late"), tickets: [{ ticketId: "B" }, { ticketId: "c" }] };
+    writeFileSync(join(plansOf(home), "late", "plan.json"), JSON.stringify(renamed));
+    await settle("late", { c: "complete" });
+    await until(async () => {
+      await runner.tick();
+      return home.plan("pair").status === "complete" && home.plan("late").status === "complete";
+    });
   });
 
   it("30 a plan that is taken away while it runs ends its run, harms no other, and goes on when it is back", async () => {

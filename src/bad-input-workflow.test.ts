@@ -61,6 +61,8 @@ const broken: Record<string, [string, RegExp]> = {
   "24-yes": [script(", on: yes") + done, /:3:\d+ {2}phases\[0\]\.on: expected a mapping, got string "yes"/],
   "24-octal": [script(", maxRetries: 0o12x") + done, /:3:\d+ {2}phases\[0\]\.maxRetries: expected a whole number/],
   "2-tab": ["\t- id: a\n", /:3:1 {2}Tabs are not allowed as indentation/],
+  "2-twice": [script("").replace("id: a", "id: a, id: a") + done, /:3:13 {2}Map keys must be unique/],
+  "2-documents": [`${script("")}${done}---\nname: other\n`, /:5:1 {2}the file holds several YAML documents/],
 };
 
 it("12 to 24 a workflow that cannot be used holds the plans that use it, with file, line, field and fix, and no other", async () => {
@@ -76,6 +78,10 @@ it("12 to 24 a workflow that cannot be used holds the plans that use it, with fi
   ]);
   const check = await cli(home, "check");
   expect(check.code).toBe(8);
+  expect(check.said).toContain("[tab-as-indent]\n    \\t- id: a\n    ^\n");
+  const twice = "  - {id: a, id: a, type: script, command: work.sh, onSuccess: done}";
+  expect(check.said).toContain(`[duplicate-key]\n    ${twice}\n    ${" ".repeat(twice.lastIndexOf("id:"))}^\n`);
+  expect((await cli(home, "workflow", "lint", "2-documents")).said).toContain("[several-documents]\n    ---\n    ^\n");
   const runner = await testRunner(home);
   const ended = Object.fromEntries(Object.keys(broken).map((name) => [`T-${name}`, "needs_attention" as const]));
   await runner.settle("p", { ...ended, GOOD: "complete" });

@@ -5,6 +5,7 @@ import {
   array,
   clip,
   clipInput,
+  cutLineWarning,
   isSessionId,
   type Json,
   maxEventText,
@@ -165,13 +166,14 @@ export function claudeReader(options: ReaderOptions = {}): Reader {
   }
 
   return {
-    line(text) {
+    line(text, isCut) {
       news = false;
       // Partial messages: news, but of a message that comes whole later.
       if (text.startsWith('{"type":"stream_event"')) {
         news = true;
         return [];
       }
+      if (isCut) return warn(cutLineWarning(text));
       const line = parseLine(text);
       if (!line) return [];
       news = true;

@@ -5,6 +5,7 @@ import {
   array,
   clip,
   clipInput,
+  cutLineWarning,
   isSessionId,
   type Json,
   maxEventText,
@@ -106,7 +107,11 @@ export function codexReader(options: ReaderOptions = {}): Reader {
   }
 
   return {
-    line(text) {
+    line(text, isCut) {
+      if (isCut) {
+        news = false;
+        return warn(cutLineWarning(text));
+      }
       const line = parseLine(text);
       news = line !== undefined;
       return line ? read(line) : [];

@@ -4,6 +4,7 @@ import {
   addWarning,
   clip,
   clipInput,
+  cutLineWarning,
   isSessionId,
   type Json,
   maxEventText,
@@ -116,7 +117,7 @@ export function piReader(options: ReaderOptions = {}): Reader {
   }
 
   return {
-    line(text) {
+    line(text, isCut) {
       // These repeat the whole message so far, twice: an answer of 64 kB arrives as 270 MB. The message comes whole later.
       if (/^\{"type":"(message_update|tool_execution_update)"/.test(text)) {
         news = true;
@@ -126,6 +127,12 @@ export function piReader(options: ReaderOptions = {}): Reader {
       if (text.startsWith('{"type":"agent_end"')) {
         news = true;
         return readEnd();
+      }
+      if (isCut) {
+        news = false;
+        const message = cutLineWarning(text);
+        addWarning(warnings, message);
+        return [{ type: "warning", message }];
       }
       const line = parseLine(text);
       news = line !== undefined;

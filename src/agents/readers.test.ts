@@ -61,6 +61,27 @@ describe("every reader", () => {
     expect(read.end(exited)).toMatchObject({ finalText: null, failure: { category: "infrastructure" } });
   });
 
+  it.each([
+    ["claude", [result]],
+    [
+      "codex",
+      [
+        { type: "item.completed", item: { id: "item_0", type: "agent_message", text: "done" } },
+        { type: "turn.completed", usage: {} },
+      ],
+    ],
+    ["pi", [{ type: "message_end", message: { role: "assistant", stopReason: "stop", content: [{ type: "text", text: "done" }] } }]],
+  ])("%s: a line that was cut is a warning and no data, even if it parses", (provider, lines) => {
+    const whole = reader(provider);
+    for (const each of lines) whole.line(line(each));
+    expect(whole.end(exited)).toMatchObject({ finalText: "done", warnings: [] });
+    const cut = reader(provider);
+    const warnings = lines.map((each) => `a line was too long to be read; it begins: ${line(each).slice(0, 80)}`);
+    expect(lines.flatMap((each) => cut.line(line(each), true))).toEqual(warnings.map((message) => ({ type: "warning", message })));
+    expect(cut.progress()).toBe(false);
+    expect(cut.end(exited)).toMatchObject({ finalText: null, failure: { category: "infrastructure" }, warnings });
+  });
+
   it.each(providers.slice(0, 3))("%s: a run that we stopped is aborted, silence is stalled, wall time a timeout", (provider) => {
     const ends = (["stopped", "idle", "timeout", "spawn_failed"] as const).map(
       (end) => reader(provider).end({ ...exited, exitCode: null, end }).failure?.category,
@@ -232,6 +253,13 @@ describe("pi", () => {
 });
 
 describe("any other program", () => {
+  it("the beginning of a line that was cut is part of the result", () => {
+    const read = reader("my-agent");
+    expect(read.line("hello[… line cut …]", true)).toEqual([{ type: "text", text: "hello[… line cut …]" }]);
+    expect(read.progress()).toBe(true);
+    expect(read.end(exited)).toMatchObject({ finalText: "hello[… line cut …]", failure: null, warnings: [] });
+  });
+
   it("its output is the result, its exit code decides", () => {
     const read = reader("my-agent");
     expect(read.line("hello")).toEqual([{ type: "text", text: "hello" }]);

@@ -24,8 +24,11 @@ export interface StreamEnd {
 
 /** Turns a vendor's stream into events, line by line, in bounded memory. Never throws, whatever it is given. */
 export interface Reader {
-  /** The events of one line of stdout, without its line break. */
-  line(text: string): AgentEvent[];
+  /**
+   * The events of one line of stdout, without its line break. Of a line that was too long (`isCut`) `text` is the beginning with
+   * a marker: text like any other, but no data of a structured stream, whatever it looks like.
+   */
+  line(text: string, isCut?: boolean): AgentEvent[];
   /** Whether the line given last was news. Retry notices, errors and unreadable lines are none: they do not stop an idle timer. */
   progress(): boolean;
   /** What the run came to. To be called once, after the last line. */
@@ -97,6 +100,11 @@ export function textOf(content: unknown): string {
 export function addWarning(warnings: string[], message: string): void {
   const text = clip(message, 1000);
   if (warnings.length < maxWarnings && !warnings.includes(text)) warnings.push(text);
+}
+
+/** The warning that a line of a structured stream was too long to be read. */
+export function cutLineWarning(text: string): string {
+  return `a line was too long to be read; it begins: ${text.slice(0, 80)}`;
 }
 
 /** Whether this is an id that a Session may hold. */

@@ -1,12 +1,11 @@
-import { homedir } from "node:os";
-import { isAbsolute, resolve } from "node:path";
+import { isAbsolute, join } from "node:path";
 import type { Config } from "../domain/config.ts";
 import { type Finding, UserError } from "../domain/errors.ts";
 import { type Resolved, resolveTicket, type Ticket } from "../domain/ticket.ts";
 import type { PlanView, World } from "../engine/world.ts";
 import { openRepo, type Repo } from "../git/git.ts";
 import { checkBranchName, checkNameIsFree } from "../git/refs.ts";
-import { checkWorktreePath } from "../git/worktree.ts";
+import { checkWorktreePath, checkWorktreeRoot } from "../git/worktree-place.ts";
 import { parseJson, readTextFile, Unreadable } from "../state/json.ts";
 import { placeOf } from "../state/json-places.ts";
 import { planFile, ticketFile } from "../state/layout.ts";
@@ -18,20 +17,27 @@ interface Placed {
   resolved: Resolved;
 }
 
+/** What git was asked already. */
+interface Asked {
+  repos: Map<string, Opened>;
+  /** Repositories of tickets below the configuration's own worktreeRoot: it is the same for all of them. */
+  roots: Set<Repo>;
+}
+
 /** A repository that can be used, or what is wrong with it. */
 type Opened = { repo: Repo } | { problem: UserError };
 
 /** What is wrong with the repositories, branches and worktrees that tickets name, asked of git before any of them starts. */
 export async function placeFindings(world: World, config: Config): Promise<Finding[]> {
   const findings: Finding[] = [];
-  const repos = new Map<string, Opened>();
+  const asked: Asked = { repos: new Map(), roots: new Set() };
   const taken = new Map<string, Placed>();
   for (const view of world.plans.values()) {
     const found = new Set<string>();
     for (const ticket of view.tickets.values()) {
       if (ticket.activity.state === "finished") continue;
       const placed = { view, ticket, resolved: resolveTicket(ticket, view.plan, config.worktreeRoot) };
-      for (const finding of [...(await ofTicket(placed, config, repos)), ...ofOthers(placed, config, taken)]) {
+      for (const finding of [...(await ofTicket(placed, config, asked)), ...ofOthers(placed, config, taken)]) {
         // What the plan says of all its tickets is said once.
         const key = JSON.stringify(finding);
         if (!found.has(key)) findings.push(finding);
@@ -42,7 +48,7 @@ export async function placeFindings(world: World, config: Config): Promise<Findi
   return findings;
 }
 
-async function ofTicket(placed: Placed, config: Config, repos: Map<string, Opened>): Promise<Finding[]> {
+async function ofTicket(placed: Placed, config: Config, { repos, roots }: Asked): Promise<Finding[]> {
   const { view, ticket, resolved } = placed;
   if (!resolved.repo) return [];
   const opened = repos.get(resolved.repo) ?? (await open(resolved.repo));
@@ -62,9 +68,14 @@ async function ofTicket(placed: Placed, config: Config, repos: Map<string, Opene
     });
   }
   if (worktree !== null) await look("worktree", () => checkWorktreePath(repo, worktree));
-  else if (view.plan.worktreeRoot !== null && resolve(view.plan.worktreeRoot) === homedir()) {
-    await look("worktreeRoot", () => checkWorktreePath(repo, homedir()));
-  } else if (view.plan.worktreeRoot !== null) await look("worktreeRoot", () => checkWorktreePath(repo, resolved.worktree));
+  else if (view.plan.worktreeRoot !== null || !roots.has(repo)) {
+    if (view.plan.worktreeRoot === null) roots.add(repo);
+    await look("worktreeRoot", async () => {
+      const { id, worktreeRoot } = view.plan;
+      if (worktreeRoot !== null) checkWorktreeRoot(worktreeRoot, join(config.worktreeRoot, id));
+      await checkWorktreePath(repo, resolved.worktree);
+    });
+  }
   return findings;
 }
 
@@ -110,7 +121,11 @@ function finding({ view, ticket }: Placed, config: Config, field: string, proble
   const { plan } = view;
   const ofTicket = (ticket as Record<string, unknown>)[field] ?? null;
   const file =
-    ofTicket === null && field !== "branch" ? planFile(config.stateDir, plan.id) : ticketFile(config.stateDir, plan.id, ticket.ticketId);
+    ofTicket !== null || field === "branch"
+      ? ticketFile(config.stateDir, plan.id, ticket.ticketId)
+      : field === "worktreeRoot" && plan.worktreeRoot === null
+        ? config.file
+        : planFile(config.stateDir, plan.id);
   const text = textOf(file) ?? "";
   return {
     severity: "error",

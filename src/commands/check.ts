@@ -11,14 +11,14 @@ import { planFile, ticketFile } from "../state/layout.ts";
 import { placeFindings, textOf } from "./check-places.ts";
 import type { Ending } from "./command.ts";
 import { counted, printData } from "./print.ts";
-import { countText, printFindings } from "./workflow.ts";
+import { countText, findingsEnding, printFindings } from "./workflow.ts";
 import { readWorkflow } from "./workflow-reader.ts";
 import { readWorld } from "./world.ts";
 
 const tools = { check: checkWorkflow };
 
 /** Checks everything that people and planners write. */
-export async function run(context: Context, _args: string[], options: { json?: boolean }): Promise<Ending> {
+export async function run(context: Context, _args: string[], options: { json?: boolean; strict?: boolean }): Promise<Ending> {
   const { config, findings: ofConfig } = loadConfig({ explicit: context.configFile, env: context.env, cwd: context.cwd });
   const findings: Finding[] = [...ofConfig];
   const workflows = listWorkflows(config.workflowDirs, tools);
@@ -27,7 +27,7 @@ export async function run(context: Context, _args: string[], options: { json?: b
   index.close();
   let tickets = 0;
   for (const entry of index.plans.values()) {
-    findings.push(...entry.problems.map(asFinding("plan")));
+    findings.push(...entry.problems.map(asFinding("plan")), ...(entry.twin ? [asFinding("plan")(entry.twin)] : []));
     for (const { problem } of entry.tickets.values()) {
       tickets += 1;
       if (problem) findings.push(asFinding("ticket")(problem));
@@ -42,7 +42,7 @@ export async function run(context: Context, _args: string[], options: { json?: b
       `${counted(workflows.length, "workflow")}, ${counted(index.plans.size, "plan")}, ${counted(tickets, "ticket")} checked: ${countText(findings)}`,
     );
   }
-  return findings.some((finding) => finding.severity === "error") ? "invalid" : "ok";
+  return findingsEnding(findings, options);
 }
 
 function asFinding(rule: string): (problem: Problem) => Finding {

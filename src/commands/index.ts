@@ -4,11 +4,12 @@ const plan: Argument = { name: "planId", summary: "the plan" };
 /** `planId ticketId`, `planId/ticketId`, or a ticket id alone when only one plan has it. */
 const ticket: readonly Argument[] = [plan, { name: "ticketId", summary: "the ticket", joinable: true }];
 const reason: Option = { flags: "--reason <text>", summary: "why, for whoever looks at it later" };
+const strict: Option = { flags: "--strict", summary: "warnings count as errors" };
 const onePhase: Option = { flags: "--phase <phase>", summary: "only this phase" };
 
 /** What groups of commands with two words are about. */
 export const groups: Readonly<Record<string, string>> = {
-  workflow: "list, check and draw workflows",
+  workflow: "list, check, draw and upgrade workflows",
   worktree: "make and remove worktrees, for scripts",
 };
 
@@ -156,6 +157,16 @@ export const commands: readonly Command[] = [
     load: async () => (await import("./intents.ts")).resumePlan,
   },
   {
+    name: "cancel-plan",
+    summary: "end every ticket of a plan for good",
+    arguments: [plan],
+    options: [reason],
+    details:
+      "Runs under way are stopped. Tickets that have ended stay as they are, and so do branches and worktrees. Afterwards the plan's folder may be removed.",
+    examples: ["orchestrator cancel-plan auth --reason 'no longer wanted'"],
+    load: async () => (await import("./intents.ts")).cancelPlan,
+  },
+  {
     name: "logs",
     summary: "show what happened to a plan or ticket",
     arguments: [
@@ -228,9 +239,10 @@ export const commands: readonly Command[] = [
   {
     name: "check",
     summary: "check configuration, workflows, plans and tickets",
+    options: [strict],
     json: true,
     details: "Prints every finding as file:line:column. Ends with 8 when one is an error.",
-    examples: ["orchestrator check"],
+    examples: ["orchestrator check", "orchestrator check --strict"],
     load: () => import("./check.ts"),
   },
   {
@@ -252,6 +264,7 @@ export const commands: readonly Command[] = [
     name: "workflow lint",
     summary: "check one workflow or all of them",
     arguments: [{ name: "workflow", summary: "a name, or the path of a file", optional: true }],
+    options: [strict],
     json: true,
     details: "Ends with 8 when a finding is an error.",
     examples: ["orchestrator workflow lint", "orchestrator workflow lint ./my-flow.yaml"],
@@ -264,6 +277,15 @@ export const commands: readonly Command[] = [
     options: [{ flags: "--format <format>", summary: "text (default), mermaid or dot", choices: ["text", "mermaid", "dot"] }],
     examples: ["orchestrator workflow graph standard", "orchestrator workflow graph standard --format dot | dot -Tsvg > standard.svg"],
     load: async () => (await import("./workflow.ts")).graph,
+  },
+  {
+    name: "workflow upgrade",
+    summary: "let a plan go on under the present text of a workflow",
+    arguments: [plan, { name: "workflow", summary: "its name (default: the plan's own)", optional: true }],
+    details:
+      "A plan keeps the text of a workflow that it began with; this replaces it by the one that new plans would get. Refused while that one has errors, or a ticket is in a phase that it lacks. Runs under way go on, and what follows them is what the new text says.",
+    examples: ["orchestrator workflow upgrade auth", "orchestrator workflow upgrade auth hotfix"],
+    load: async () => (await import("./intents.ts")).upgradeWorkflow,
   },
   {
     name: "worktree ensure",

@@ -67,6 +67,17 @@ export const pausePlan = ofPlan((planId, by, { reason = "" }) => ({ type: "pause
 /** `resume-plan <plan>` */
 export const resumePlan = ofPlan((planId, by) => ({ type: "resume-plan", planId, by }));
 
+/** `cancel-plan <plan>` */
+export const cancelPlan = ofPlan((planId, by, { reason = "" }) => ({ type: "cancel-plan", planId, by, reason }));
+
+/** `workflow upgrade <plan> [workflow]` */
+export const upgradeWorkflow = ofPlan((planId, by, _options, workflow) => ({
+  type: "upgrade-workflow",
+  planId,
+  by,
+  ...(workflow === undefined ? {} : { workflow }),
+}));
+
 type TicketIntent = (where: Where, options: Options, rest: string[], snapshot: ReadWorld) => Intent;
 
 function ofTicket(intentOf: TicketIntent, furtherArguments = 0): CommandModule {
@@ -77,8 +88,12 @@ function ofTicket(intentOf: TicketIntent, furtherArguments = 0): CommandModule {
   });
 }
 
-function ofPlan(intentOf: (planId: string, by: string, options: Options) => Intent): CommandModule {
-  return command((snapshot, context, [planId = ""], options) => intentOf(takePlan(snapshot.world, planId), userOf(context), options));
+type PlanIntent = (planId: string, by: string, options: Options, argument: string | undefined) => Intent;
+
+function ofPlan(intentOf: PlanIntent): CommandModule {
+  return command((snapshot, context, [planId = "", argument], options) =>
+    intentOf(takePlan(snapshot.world, planId), userOf(context), options, argument),
+  );
 }
 
 function command(intentOf: (snapshot: ReadWorld, context: Context, args: string[], options: Options) => Intent): CommandModule {

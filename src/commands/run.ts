@@ -61,6 +61,7 @@ function refuse(view: PlanView, ticket: Ticket): void {
         : `orchestrator retry ${where} opens it again`;
     throw refusal(ticket, `it has ended as ${ticket.status}`, again);
   }
+  if (view.twin !== undefined) throw refusal(ticket, view.twin, "orchestrator check");
   if (!isRunnable(plan)) {
     throw refusal(
       ticket,

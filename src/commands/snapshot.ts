@@ -25,9 +25,10 @@ export function snapshotOf(entries: ReadonlyMap<string, PlanEntry>, config: Conf
   const problems = new Map<string, string[]>();
   const cache = new Map<string, Workflow | string>();
   for (const [id, entry] of entries) {
-    if (entry.problems.length > 0) problems.set(id, entry.problems.map(problemText));
+    const all = [...(entry.twin ? [entry.twin] : []), ...entry.problems].map(problemText);
+    if (all.length > 0) problems.set(id, all);
     if (entry.plan) plans.set(id, viewOf(config, read, cache, entry, entry.plan));
-    else brokenPlans.set(id, entry.problems.map(problemText).join("; ") || "plan.json cannot be read");
+    else brokenPlans.set(id, all.join("; ") || "plan.json cannot be read");
   }
   return { world: { plans, brokenPlans }, problems };
 }
@@ -44,12 +45,13 @@ function viewOf(
   const workflows = new Map<string, Workflow | string>();
   for (const [ticketId, { ticket, problem }] of entry.tickets) {
     if (ticket) tickets.set(ticketId, ticket);
-    const why = problem ? problemText(problem) : unlisted(plan, ticketId);
+    const found = problem ?? entry.ticketTwins.get(ticketId);
+    const why = found ? problemText(found) : unlisted(plan, ticketId);
     if (why !== undefined) broken.set(ticketId, why);
     const name = ticket?.workflow ?? plan.workflow;
     if (read && name !== null && !workflows.has(name)) workflows.set(name, read(config, plan.id, name, cache));
   }
-  return { plan, tickets, broken, workflows };
+  return { plan, tickets, broken, workflows, ...(entry.twin ? { twin: problemText(entry.twin) } : {}) };
 }
 
 /** `file:line:column: message (hint)`. */

@@ -55,6 +55,7 @@ function details(context: Context, row: TicketRow, now: Instant): string[] {
   const ended = row.status === "complete" || row.status === "skipped" || row.status === "cancelled";
   const lines: string[] = [];
   if (row.problem !== undefined) lines.push(`${context.style("red", "broken:")} ${oneLine(row.problem)}`);
+  if (row.refusedEdit !== undefined) lines.push(`${context.style("yellow", "edit refused:")} ${oneLine(row.refusedEdit, 300)}`);
   if (row.hold && !ended) lines.push(`held by ${oneLine(row.hold.by)}${row.hold.reason ? `: ${oneLine(row.hold.reason)}` : ""}`);
   if (row.error !== undefined && row.status !== "complete") lines.push(`${context.style("red", "error:")} ${oneLine(row.error)}`);
   if (row.status === "running" && row.since !== undefined) lines.push(`run ${row.runId} for ${duration(secondsBetween(row.since, now))}`);

@@ -42,6 +42,9 @@ async function busyHome(): Promise<Home> {
       context: { pr_url: "x" },
     });
   }
+  const file = join(home.dir, "state/plans/p/tickets/working.json");
+  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), status: "complete" }));
+  await index.poll();
   index.close();
   home.write("state/plans/q/plan.json", { id: "q", status: "draft", name: "Another", hold: { by: "ada", at, reason: "later" } });
   return home;
@@ -62,8 +65,15 @@ describe("status at a glance", () => {
     const home = await busyHome();
     const stateDir = join(home.dir, "state");
     const index = openIndex(stateDir, { writer: false });
-    const full = [...index.plans].map(([id, { plan, problems, tickets }]) => {
-      return { id, plan, problems, tickets: [...tickets].map(([ticketId, { ticket, problem }]) => ({ ticketId, ticket, problem })) };
+    const full = [...index.plans].map(([id, { plan, problems, twin, ticketTwins, tickets }]) => {
+      return {
+        id,
+        plan,
+        problems,
+        twin,
+        ticketTwins,
+        tickets: [...tickets].map(([ticketId, { ticket, problem }]) => ({ ticketId, ticket, problem })),
+      };
     });
     index.close();
     const undated = (value: unknown) => JSON.parse(JSON.stringify(value, (key, item) => (key === "at" ? "" : item)));
@@ -84,7 +94,7 @@ describe("status at a glance", () => {
 
   const plan = "state/plans/p/plan.json";
   const working = "state/plans/p/tickets/working.json";
-  const revision = "state/plans/p/.orch/revs/working/1.json";
+  const revision = "state/plans/p/.orch/revs/working/2.json";
   const text = (home: Home, path: string) => readFileSync(join(home.dir, path), "utf8");
   it.each<[string, (home: Home) => void]>([
     ["an edit that no daemon has seen", (home) => home.write(working, { ...JSON.parse(text(home, working)), title: "New" })],
@@ -96,7 +106,7 @@ describe("status at a glance", () => {
     ["a NUL", (home) => home.write("state/plans/p/tickets/fresh.json", { planId: "p", ticketId: "fresh", title: "\0" })],
     ["a newer format", (home) => home.write("state/plans/p/tickets/fresh.json", { schema: 2, planId: "p", ticketId: "fresh" })],
     ["a broken revision", (home) => home.write(revision, text(home, revision).slice(0, -3))],
-    ["a broken next revision", (home) => home.write("state/plans/p/.orch/revs/working/2.json", "")],
+    ["a broken next revision", (home) => home.write("state/plans/p/.orch/revs/working/3.json", "")],
     ["a lost revision", (home) => rmSync(join(home.dir, revision))],
     ["an unlisted file", (home) => home.write("state/plans/p/tickets/extra.json", { planId: "p", ticketId: "extra" })],
     ["a name that is no id", (home) => home.write("state/plans/p/tickets/a b.json", {})],

@@ -1,9 +1,7 @@
-import { readFileSync } from "node:fs";
-import { basename } from "node:path";
 import type { Config } from "../domain/config.ts";
 import type { Workflow } from "../domain/workflow.ts";
 import { loadWorkflow, parsePinned } from "../inputs/workflows.ts";
-import { pinnedFile } from "./phase-reader.ts";
+import { readPinned } from "../state/pinned-workflows.ts";
 
 /**
  * The phases that a plan's tickets walk, for showing them: the pinned workflow, else the current one. Unlike the daemon
@@ -11,11 +9,12 @@ import { pinnedFile } from "./phase-reader.ts";
  */
 export function readWorkflow(config: Config, planId: string, name: string, cache: Map<string, Workflow | string>): Workflow | string {
   try {
-    const pinned = pinnedFile(config, planId, name);
-    const key = pinned === undefined ? name : basename(pinned);
+    const pinned = readPinned(config.stateDir, planId, name);
+    // Many plans share a text.
+    const key = pinned === undefined ? name : `${name}\n${pinned.text}`;
     const known = cache.get(key);
     if (known !== undefined) return known;
-    const workflow = pinned === undefined ? current(config, name) : parsePinned(readFileSync(pinned, "utf8"), pinned);
+    const workflow = pinned === undefined ? current(config, name) : parsePinned(pinned.text, pinned.file);
     cache.set(key, workflow);
     return workflow;
   } catch (error) {

@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Context } from "../app.ts";
 import type { Config } from "../domain/config.ts";
-import { type Finding, formatFinding, UserError } from "../domain/errors.ts";
+import { type Finding, formatFindingInFull, UserError } from "../domain/errors.ts";
 import { checkWorkflow } from "../engine/check-workflow.ts";
 import { lintWorkflowFile } from "../inputs/lint.ts";
 import { type LoadedWorkflow, listWorkflows, loadWorkflow, loadWorkflowFile } from "../inputs/workflows.ts";
@@ -33,7 +33,7 @@ export const list: CommandModule = {
 
 /** Prints everything that is known to be wrong with one workflow, or with all. */
 export const lint: CommandModule = {
-  async run(context: Context, [name]: string[], options: { json?: boolean }): Promise<Ending> {
+  async run(context: Context, [name]: string[], options: { json?: boolean; strict?: boolean }): Promise<Ending> {
     const config = await context.config();
     const files =
       name === undefined ? listWorkflows(config.workflowDirs, tools).map(({ file }) => file) : [load(context, config, name).file];
@@ -43,7 +43,7 @@ export const lint: CommandModule = {
       printFindings(context, findings);
       context.say(`${counted(files.length, "workflow")} checked: ${countText(findings)}`);
     }
-    return findings.some((finding) => finding.severity === "error") ? "invalid" : "ok";
+    return findingsEnding(findings, options);
   },
 };
 
@@ -53,7 +53,7 @@ export const graph: CommandModule = {
     const { workflow, findings, file } = load(context, await context.config(), name);
     if (!workflow) {
       const error = findings.find((finding) => finding.severity === "error");
-      throw new UserError(`${file} has errors${error ? `: ${formatFinding(error)}` : ""}`, {
+      throw new UserError(`${file} has errors${error ? `: ${formatFindingInFull(error)}` : ""}`, {
         hint: `orchestrator workflow lint ${name}`,
         exit: "invalid",
       });
@@ -67,8 +67,13 @@ export const graph: CommandModule = {
 export function printFindings(context: Context, findings: readonly Finding[]): void {
   for (const finding of findings) {
     const style = finding.severity === "error" ? "red" : "yellow";
-    printLine(context, `${context.style(style, finding.severity)}: ${printable(formatFinding(finding))}`);
+    printLine(context, `${context.style(style, finding.severity)}: ${printable(formatFindingInFull(finding))}`);
   }
+}
+
+/** How a command that looks for findings ends: with 8 when one is an error, or any at all is there and it is `strict`. */
+export function findingsEnding(findings: readonly Finding[], { strict = false }: { strict?: boolean }): Ending {
+  return findings.some(({ severity }) => strict || severity === "error") ? "invalid" : "ok";
 }
 
 /** `2 errors, 1 warning`. */

@@ -1,13 +1,19 @@
-import type { Answer, Intent, TicketEvent } from "../domain/event.ts";
+import type { Config } from "../domain/config.ts";
+import type { Answer, Intent, PlanIntent, TicketEvent, TicketIntent } from "../domain/event.ts";
 import type { Instant } from "../domain/time.ts";
-import { planStatus } from "../engine/world.ts";
+import { type PlanView, planStatus } from "../engine/world.ts";
 import type { Index } from "../state/index.ts";
 import type { LiveWorld } from "./live-world.ts";
+import { upgradeWorkflow } from "./upgrade-workflow.ts";
 
-interface Tools {
+/** What intents are carried out with. */
+export interface IntentTools {
   world: LiveWorld;
   index: Index;
+  config(): Config;
   apply(planId: string, ticketId: string, event: TicketEvent, settles?: string): Promise<{ refused?: string }>;
+  /** Runs `step` while no event reaches these tickets; `step` itself may send them none. */
+  alone<T>(planId: string, ticketIds: readonly string[], step: () => Promise<T>): Promise<T>;
   now(): Instant;
   changed(): void;
 }
@@ -16,7 +22,7 @@ interface Tools {
  * Does what a person asked for. The answer is for that person: what was done, or why it was not. An intent that comes
  * again under the same `id`, because a crash kept its answer from being written, is not done twice.
  */
-export async function applyIntent(tools: Tools, intent: Intent, id?: string): Promise<Answer> {
+export async function applyIntent(tools: IntentTools, intent: Intent, id?: string): Promise<Answer> {
   const view = tools.world.plans.get(intent.planId);
   if (!view) {
     const broken = tools.world.brokenPlans.get(intent.planId);
@@ -24,29 +30,72 @@ export async function applyIntent(tools: Tools, intent: Intent, id?: string): Pr
       ? { result: "refused", message: `Plan "${intent.planId}" cannot be read: ${broken}` }
       : { result: "refused", message: `There is no plan "${intent.planId}".`, hint: "orchestrator status lists them" };
   }
-  if (intent.type === "pause-plan") {
-    if (view.plan.hold) return { result: "refused", message: `Plan "${intent.planId}" is already paused by ${view.plan.hold.by}.` };
-    const hold = { by: intent.by, at: tools.now(), reason: intent.reason };
-    await tools.index.updatePlan(intent.planId, { status: "paused", hold });
-    tools.world.refresh(intent.planId);
-    const tickets = tools.world.plans.get(intent.planId)?.tickets ?? view.tickets;
-    const running = [...tickets.values()].filter((ticket) => ticket.activity.state === "running");
-    await Promise.all(running.map((ticket) => tools.apply(intent.planId, ticket.ticketId, { type: "stop_requested", at: tools.now() })));
-    return {
-      result: "applied",
-      message: `Plan "${intent.planId}" is paused${running.length > 0 ? `; ${running.length} running tickets stop` : ""}.`,
-    };
-  }
-  if (intent.type === "resume-plan") {
-    if (!view.plan.hold && view.plan.status !== "paused" && view.plan.status !== "draft") {
-      return { result: "refused", message: `Plan "${intent.planId}" is not paused.` };
+  return "ticketId" in intent ? applyToTicket(tools, view, intent, id) : applyToPlan(tools, view, intent, id);
+}
+
+async function applyToPlan(tools: IntentTools, view: PlanView, intent: PlanIntent, id: string | undefined): Promise<Answer> {
+  switch (intent.type) {
+    case "pause-plan": {
+      if (view.plan.hold) return { result: "refused", message: `Plan "${intent.planId}" is already paused by ${view.plan.hold.by}.` };
+      const hold = { by: intent.by, at: tools.now(), reason: intent.reason };
+      await tools.index.updatePlan(intent.planId, { status: "paused", hold });
+      tools.world.refresh(intent.planId);
+      const tickets = tools.world.plans.get(intent.planId)?.tickets ?? view.tickets;
+      const running = [...tickets.values()].filter((ticket) => ticket.activity.state === "running");
+      await Promise.all(running.map((ticket) => tools.apply(intent.planId, ticket.ticketId, { type: "stop_requested", at: tools.now() })));
+      return {
+        result: "applied",
+        message: `Plan "${intent.planId}" is paused${running.length > 0 ? `; ${running.length} running tickets stop` : ""}.`,
+      };
     }
-    const status = planStatus({ ...view, plan: { ...view.plan, status: "active", hold: null } });
-    await tools.index.updatePlan(intent.planId, { status, hold: null });
-    tools.world.refresh(intent.planId);
-    tools.changed();
-    return { result: "applied", message: `Plan "${intent.planId}" goes on.` };
+    case "resume-plan": {
+      if (!view.plan.hold && view.plan.status !== "paused" && view.plan.status !== "draft") {
+        return { result: "refused", message: `Plan "${intent.planId}" is not paused.` };
+      }
+      const status = planStatus({ ...view, plan: { ...view.plan, status: "active", hold: null } });
+      await tools.index.updatePlan(intent.planId, { status, hold: null });
+      tools.world.refresh(intent.planId);
+      tools.changed();
+      return { result: "applied", message: `Plan "${intent.planId}" goes on.` };
+    }
+    case "cancel-plan":
+      return cancelPlan(tools, view, intent, id);
+    case "upgrade-workflow":
+      return upgradeWorkflow(tools, intent);
   }
+}
+
+async function cancelPlan(
+  tools: IntentTools,
+  view: PlanView,
+  { planId, by, reason }: Extract<PlanIntent, { type: "cancel-plan" }>,
+  id: string | undefined,
+): Promise<Answer> {
+  const cancelled = await Promise.all(
+    [...view.tickets.keys()].map(async (ticketId) => {
+      if (id !== undefined && tools.index.hasApplied(planId, ticketId, id)) return [ticketId];
+      const activity = tools.world.plans.get(planId)?.tickets.get(ticketId)?.activity;
+      if (activity === undefined || activity.state === "finished") return [];
+      if (activity.state === "running" && activity.stop?.next === "cancel") return [];
+      const { refused } = await tools.apply(planId, ticketId, { type: "cancelled", at: tools.now(), by, reason }, id);
+      return refused === undefined ? [ticketId] : [];
+    }),
+  );
+  const ids = cancelled.flat();
+  const unread = [...view.broken.keys()].filter((ticketId) => !view.tickets.has(ticketId));
+  const left = unread.length > 0 ? `; ${unread.join(", ")} cannot be read and stays` : "";
+  if (ids.length === 0) {
+    return { result: "refused", message: `Plan "${planId}" has no ticket that could be cancelled: all of them have ended${left}.` };
+  }
+  const stopping = ids.filter((ticketId) => tools.world.plans.get(planId)?.tickets.get(ticketId)?.activity.state === "running");
+  const runs = stopping.length > 0 ? `; the runs of ${stopping.join(", ")} are being stopped` : "";
+  return {
+    result: "applied",
+    message: `${ids.length} ${ids.length === 1 ? "ticket" : "tickets"} of plan "${planId}" cancelled${runs}${left}.`,
+  };
+}
+
+async function applyToTicket(tools: IntentTools, view: PlanView, intent: TicketIntent, id: string | undefined): Promise<Answer> {
   if (!view.tickets.has(intent.ticketId)) {
     const broken = view.broken.get(intent.ticketId);
     return {
@@ -66,7 +115,7 @@ export async function applyIntent(tools: Tools, intent: Intent, id?: string): Pr
   };
 }
 
-function eventOf(intent: Exclude<Intent, { type: "pause-plan" | "resume-plan" }>, at: Instant): TicketEvent {
+function eventOf(intent: TicketIntent, at: Instant): TicketEvent {
   const { by } = intent;
   switch (intent.type) {
     case "pause":

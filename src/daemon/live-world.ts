@@ -12,6 +12,8 @@ interface LiveView extends PlanView {
   tickets: Map<string, Ticket>;
   broken: Map<string, string>;
   workflows: Map<string, Workflow | string>;
+  /** What `broken` says of tickets for the sake of others. */
+  ticketTwins: PlanEntry["ticketTwins"];
 }
 
 /** The engine's view of the index, kept up to date change by change: a look at 10,000 idle tickets copies nothing. */
@@ -23,6 +25,8 @@ export interface LiveWorld extends World {
   replaceTicket(planId: string, ticket: Ticket): void;
   /** Tries the workflows again that could not be used: their files may have been mended. */
   retryWorkflows(): void;
+  /** Reads a workflow of a plan again after its pinned text was replaced. */
+  reloadWorkflow(planId: string, name: string): void;
   /** Grows with every change: while it stays, whatever was found out about this world holds. */
   version(): number;
   /** The plans that changed since this was last asked. */
@@ -52,7 +56,7 @@ export function createLiveWorld(index: Index, config: () => Config, pin: boolean
         return;
       }
       brokenPlans.delete(planId);
-      if (!view || ticketId === undefined) {
+      if (!view || ticketId === undefined || view.ticketTwins !== entry.ticketTwins) {
         // A plan that may run from now on runs under what is pinned now, not under what was read while it could not.
         const workflows = view && isRunnable(view.plan) ? view.workflows : new Map<string, Workflow | string>();
         plans.set(planId, viewOf(entry, entry.plan, workflows));
@@ -79,6 +83,12 @@ export function createLiveWorld(index: Index, config: () => Config, pin: boolean
         version += 1;
       }
     },
+    reloadWorkflow(planId, name) {
+      plans.get(planId)?.workflows.delete(name);
+      loadWorkflows(planId);
+      dirty.add(planId);
+      version += 1;
+    },
     version: () => version,
     takeDirty() {
       const planIds = [...dirty];
@@ -104,7 +114,8 @@ export function createLiveWorld(index: Index, config: () => Config, pin: boolean
 }
 
 function viewOf(entry: PlanEntry, plan: Plan, workflows: LiveView["workflows"]): LiveView {
-  const view: LiveView = { plan, tickets: new Map(), broken: new Map(), workflows };
+  const twin = entry.twin === null ? {} : { twin: problemText(entry.twin) };
+  const view: LiveView = { plan, tickets: new Map(), broken: new Map(), workflows, ticketTwins: entry.ticketTwins, ...twin };
   for (const ticketId of entry.tickets.keys()) takeTicket(view, entry, ticketId);
   return view;
 }
@@ -113,7 +124,8 @@ function takeTicket(view: LiveView, entry: PlanEntry, ticketId: string): void {
   const found = entry.tickets.get(ticketId);
   if (found?.ticket) view.tickets.set(ticketId, found.ticket);
   else view.tickets.delete(ticketId);
-  const broken = found && (found.problem ? problemText(found.problem) : unlisted(view.plan, ticketId));
+  const problem = found?.problem ?? view.ticketTwins.get(ticketId);
+  const broken = found && (problem ? problemText(problem) : unlisted(view.plan, ticketId));
   if (broken === undefined) view.broken.delete(ticketId);
   else view.broken.set(ticketId, broken);
 }

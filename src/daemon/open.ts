@@ -52,7 +52,8 @@ export async function openRunner(options: OpenOptions): Promise<Opened> {
     });
   }
   try {
-    await writeDaemonRecord(config.home, { ...ownIdentity(), version: options.version, since: instant(Date.now()) });
+    const identity = ownIdentity();
+    await writeDaemonRecord(config.home, { ...identity, version: options.version, since: instant(Date.now()) });
     mkdirSync(inboxDirs(config.home).new, { recursive: true, mode: 0o700 });
     const index = openIndex(config.stateDir, { writer: true });
     const executor = createLocalExecutor((ref) => runDir(config.home, ref));
@@ -104,8 +105,11 @@ export async function openRunner(options: OpenOptions): Promise<Opened> {
         executor.close();
         index.close();
         await journals.flush();
-        await removeDaemonRecord(config.home);
-        lock.release();
+        try {
+          await removeDaemonRecord(config.home, identity);
+        } finally {
+          lock.release();
+        }
       },
     };
   } catch (error) {

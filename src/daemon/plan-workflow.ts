@@ -1,6 +1,3 @@
-import { createHash } from "node:crypto";
-import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import type { Config } from "../domain/config.ts";
 import { formatFinding, UserError } from "../domain/errors.ts";
 import type { Plan } from "../domain/plan.ts";
@@ -9,7 +6,7 @@ import { checkWorkflow } from "../engine/check-workflow.ts";
 import { isRunnable } from "../engine/world.ts";
 import { lintWorkflowFile } from "../inputs/lint.ts";
 import { loadWorkflow, parsePinned, pinText } from "../inputs/workflows.ts";
-import { pinnedWorkflowFile, pinnedWorkflowsDir } from "../state/layout.ts";
+import { pinWorkflow, readPinned } from "../state/pinned-workflows.ts";
 
 const tools = { check: checkWorkflow };
 
@@ -28,14 +25,11 @@ export interface PlanWorkflows {
  */
 export function planWorkflow(config: Config, plan: Plan, name: string, pin: boolean, cache: PlanWorkflows): Workflow | string {
   try {
-    const pinned = pinnedFile(config, plan, name);
-    if (pinned !== undefined) {
-      const text = readFileSync(pinned, "utf8");
-      return once(cache.pinned, text, () => parsePinned(text, pinned));
-    }
+    const pinned = readPinned(config.stateDir, plan.id, name);
+    if (pinned !== undefined) return once(cache.pinned, pinned.text, () => parsePinned(pinned.text, pinned.file));
     const current = once(cache.current, name, () => currentWorkflow(config, name));
     if (typeof current === "string") return current;
-    if (pin && isRunnable(plan)) pinWorkflow(config, plan, name, current.text);
+    if (pin && isRunnable(plan)) pinWorkflow(config.stateDir, plan.id, name, current.text);
     return current.workflow;
   } catch (error) {
     if (error instanceof UserError) return error.hint ? `${error.message} (${error.hint})` : error.message;
@@ -43,7 +37,8 @@ export function planWorkflow(config: Config, plan: Plan, name: string, pin: bool
   }
 }
 
-function currentWorkflow(config: Config, name: string): { workflow: Workflow; text: string } | string {
+/** The workflow of this name as the search path has it now, and the text to pin. A string says why it cannot be used. Throws a UserError when there is none. */
+export function currentWorkflow(config: Config, name: string): { workflow: Workflow; text: string } | string {
   const loaded = loadWorkflow(name, config.workflowDirs, tools);
   // A workflow whose ends are only implied is poor style, but it runs.
   const lint = lintWorkflowFile(loaded.file, config, tools).filter((finding) => finding.rule !== "no-terminal");
@@ -58,29 +53,4 @@ function once<T>(known: Map<string, T>, key: string, make: () => T): T {
   const found = known.get(key) ?? make();
   known.set(key, found);
   return found;
-}
-
-function pinnedFile(config: Config, plan: Plan, name: string): string | undefined {
-  const dir = pinnedWorkflowsDir(config.stateDir, plan.id);
-  let names: string[] = [];
-  try {
-    names = readdirSync(dir);
-  } catch {
-    return undefined;
-  }
-  const found = names.find((file) => file.startsWith(`${name}.`) && /^[0-9a-f]{12}\.yaml$/.test(file.slice(name.length + 1)));
-  return found === undefined ? undefined : join(dir, found);
-}
-
-function pinWorkflow(config: Config, plan: Plan, name: string, text: string): void {
-  const sha = createHash("sha256").update(text).digest("hex").slice(0, 12);
-  const file = pinnedWorkflowFile(config.stateDir, plan.id, name, sha);
-  mkdirSync(pinnedWorkflowsDir(config.stateDir, plan.id), { recursive: true, mode: 0o700 });
-  const temp = `${file}.tmp`;
-  writeFileSync(temp, text, { mode: 0o600 });
-  try {
-    linkSync(temp, file);
-  } finally {
-    rmSync(temp, { force: true });
-  }
 }

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import type { RunRef } from "../domain/run.ts";
@@ -6,6 +7,7 @@ import type { Instant } from "../domain/time.ts";
 import { phaseById, type RunPhase } from "../domain/workflow.ts";
 import { agentOf } from "../engine/schedule.ts";
 import { type World, workflowOf } from "../engine/world.ts";
+import { checkWorktreeRoot } from "../git/worktree-place.ts";
 import type { PhaseContext } from "../phases/phase.ts";
 import { lockDir, runDir } from "../state/layout.ts";
 
@@ -19,6 +21,8 @@ export function runContext(
   if (!view || !ticket) throw new UserError(`There is no ticket ${ref.planId}/${ref.ticketId}.`);
   const workflow = workflowOf(view, ticket);
   if (typeof workflow === "string") throw new UserError(workflow, { hint: "orchestrator workflow lint", exit: "invalid" });
+  const { worktreeRoot } = view.plan;
+  if (worktreeRoot !== null && ticket.worktree === null) checkWorktreeRoot(worktreeRoot, join(config.worktreeRoot, view.plan.id));
   const phase = phaseById(workflow, ticket.currentPhase ?? "");
   if (!phase) throw new UserError(`Workflow "${workflow.name}" has no phase "${ticket.currentPhase}".`);
   return {

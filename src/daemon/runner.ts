@@ -110,7 +110,7 @@ export function createRunner(parts: RunnerParts): Runner {
       const refusal = step.refused === undefined ? {} : { refused: step.refused };
       if (step.ticket === before && settles === undefined) return refusal;
       // State first: an effect begins only once its cause is on disk.
-      const after = await commit(planId, step.ticket, settles);
+      const after = await commit(planId, step.ticket, settles, step.refused);
       world.replaceTicket(planId, after);
       if (step.ticket === before) return refusal;
       record(planId, before, after, event);
@@ -121,9 +121,9 @@ export function createRunner(parts: RunnerParts): Runner {
     });
   }
 
-  async function commit(planId: string, ticket: Ticket, settles: string | undefined): Promise<Ticket> {
+  async function commit(planId: string, ticket: Ticket, settles: string | undefined, refused: string | undefined): Promise<Ticket> {
     try {
-      return await index.commit(planId, ticket, settles);
+      return await index.commit(planId, ticket, settles, refused);
     } catch (error) {
       if (error instanceof Fenced) parts.onFenced(error);
       throw error;
@@ -135,6 +135,8 @@ export function createRunner(parts: RunnerParts): Runner {
     try {
       await apply(planId, ticketId, event);
     } catch (error) {
+      // The next look tells that the plan went away, and this is found again once its folder is back.
+      if (!index.plans.has(planId)) return;
       log.error({ err: error, plan: planId, ticket: ticketId }, `${event.type} could not be recorded; it is tried again`);
     }
   }
@@ -166,6 +168,7 @@ export function createRunner(parts: RunnerParts): Runner {
     try {
       await index.updatePlan(planId, { status });
     } catch (error) {
+      if (!index.plans.has(planId)) return;
       log.error({ err: error, plan: planId }, `plan.json could not be marked ${status}`);
       return;
     }
@@ -232,12 +235,13 @@ export function createRunner(parts: RunnerParts): Runner {
   function tellRemoved(planId: string): void {
     const left = running().flatMap((run) => (run.planId === planId ? [run.ticket.ticketId] : []));
     const going = left.length === 0 ? "" : `; the runs of ${left.join(", ")} go on to their own end, and count once the folder is back`;
-    log.warn({ plan: planId }, `plan ${planId} was removed${going}. To stop a plan, use: orchestrator pause-plan ${planId}`);
+    const instead = `To stop a plan, use: orchestrator pause-plan ${planId}; to end it for good: orchestrator cancel-plan ${planId}`;
+    log.warn({ plan: planId }, `plan ${planId} was removed${going}. ${instead}`);
   }
 
   async function tick(): Promise<void> {
     for (const change of await pollIndex()) {
-      if (change.kind === "removed" && change.ticketId === undefined) tellRemoved(change.planId);
+      if (change.kind === "removed" && change.ticketId === undefined && !index.plans.has(change.planId)) tellRemoved(change.planId);
       world.refresh(change.planId, change.ticketId);
       for (const note of change.notes ?? []) log.warn({ plan: change.planId, ticket: change.ticketId }, note);
       edits.push(...(change.intents ?? []));
@@ -290,9 +294,13 @@ export function createRunner(parts: RunnerParts): Runner {
   }
 
   function intend(intent: Intent, id?: string): Promise<Answer> {
-    const follow = () => applyIntent({ world, index, apply, now, changed }, intent, id);
+    const follow = () => applyIntent({ world, index, config: parts.config, apply, alone, now, changed }, intent, id);
     // Not while tickets are being dispatched: one that starts now would not be among those that a pause stops.
-    return intent.type === "pause-plan" || intent.type === "resume-plan" ? queue.run("look", follow) : follow();
+    return "ticketId" in intent ? follow() : queue.run("look", follow);
+  }
+
+  function alone<T>(planId: string, ticketIds: readonly string[], step: () => Promise<T>): Promise<T> {
+    return ticketIds.reduceRight<() => Promise<T>>((inner, ticketId) => () => queue.run(`${planId}/${ticketId}`, inner), step)();
   }
 
   function running(): { planId: string; ticket: Ticket }[] {

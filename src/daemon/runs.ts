@@ -83,7 +83,8 @@ export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, 
   function notStarted({ runId, ...where }: RunRef, error: unknown): TicketEvent {
     if (error instanceof UserError) return { type: "faulted", at: now(), runId, reason: textOf(error) };
     log.error({ err: error, runId, ...where }, "a run could not be started");
-    return { type: isPassing(error) ? "pending" : "lost", at: now(), runId, reason: `It could not be started: ${textOf(error)}` };
+    const news = { at: now(), runId, reason: `It could not be started: ${textOf(error)}` };
+    return isPassing(error) ? { type: "pending", durationMs: 0, ...news } : { type: "lost", ...news };
   }
 
   /** The ticket's activity while this run is the ticket's; undefined when the ticket has moved on. */

@@ -44,6 +44,8 @@ export interface Finding {
   field?: string;
   message: string;
   fix?: string;
+  /** The line of the file with a caret below the place, as two lines that are harmless on a terminal. */
+  quote?: string;
 }
 
 /** A finding of a pure rule, which knows neither file nor line: whoever read the file joins them from the paths. */
@@ -63,6 +65,11 @@ export function formatFinding(f: Finding): string {
   const field = f.field ? `${f.field}: ` : "";
   const fix = f.fix ? ` — fix: ${f.fix}` : "";
   return `${place}  ${field}${f.message}${fix} [${f.rule}]`;
+}
+
+/** As `formatFinding`, with the quoted line below it, where there is one. */
+export function formatFindingInFull(f: Finding): string {
+  return [formatFinding(f), ...(f.quote?.split("\n") ?? []).map((line) => `    ${line}`)].join("\n");
 }
 
 /** The known name nearest to a mistyped one, if it is near enough to be meant. */

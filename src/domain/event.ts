@@ -42,8 +42,8 @@ export type TicketEvent =
       /** The work may be fine, only the verdict is missing: ask once more without counting it. */
       reask?: boolean;
     } & RunFacts)
-  /** Not done yet (a poll's 1), or not possible now (75): look again later. Costs nothing. */
-  | { type: "pending"; at: Instant; runId: string; reason?: string }
+  /** Not done yet (a poll's 1), or not possible now (75): look again later. Costs nothing. `durationMs`: what the look took, by a monotonic clock. */
+  | { type: "pending"; at: Instant; runId: string; durationMs: number; reason?: string }
   /** We stopped it, or it was never started: costs nothing. */
   | { type: "interrupted"; at: Instant; runId: string; reason: string; session?: Session }
   /** Its host died under it. */
@@ -75,7 +75,16 @@ export type Intent =
   | { type: "approve"; planId: string; ticketId: string; by: string; message?: string }
   | { type: "reject"; planId: string; ticketId: string; by: string; feedback: string }
   | { type: "pause-plan"; planId: string; by: string; reason: string }
-  | { type: "resume-plan"; planId: string; by: string };
+  | { type: "resume-plan"; planId: string; by: string }
+  | { type: "cancel-plan"; planId: string; by: string; reason: string }
+  /** Without `workflow` the plan's own one. */
+  | { type: "upgrade-workflow"; planId: string; by: string; workflow?: string };
+
+/** An intent that concerns one ticket. */
+export type TicketIntent = Extract<Intent, { ticketId: string }>;
+
+/** An intent that concerns a plan as a whole. */
+export type PlanIntent = Exclude<Intent, TicketIntent>;
 
 /** The daemon's answer to an intent. */
 export type Answer = { result: "applied"; message: string } | { result: "refused"; message: string; hint?: string };

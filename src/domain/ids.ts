@@ -15,3 +15,20 @@ export function idProblem(id: string): string | undefined {
 export function caseFold(id: string): string {
   return id.normalize("NFC").toLowerCase();
 }
+
+/** The ids that differ from another one in case only, each with the first of its spellings in byte order; that one is not among them. */
+export function caseTwins(ids: Iterable<string>): Map<string, string> {
+  const spellings = new Map<string, string[]>();
+  for (const id of new Set(ids)) {
+    const same = spellings.get(caseFold(id));
+    if (same) same.push(id);
+    else spellings.set(caseFold(id), [id]);
+  }
+  const twins = new Map<string, string>();
+  for (const same of spellings.values()) {
+    if (same.length === 1) continue;
+    const [first = "", ...later] = same.sort();
+    for (const id of later) twins.set(id, first);
+  }
+  return twins;
+}

@@ -96,8 +96,10 @@ const runnerFields = {
   activity: Activity.optional(),
   hold: Hold.nullable().default(null),
   currentPhase: z.string().nullable().default(null),
-  /** When the current phase was entered: poll and try-later windows count from here. */
+  /** When the current phase was entered. */
   enteredAt: z.string().nullable().default(null),
+  /** What the current phase has used of the time in which it may answer "not yet" or "try later". */
+  windowUsedMs: z.number().int().min(0).default(0),
   currentSession: Session.nullable().default(null),
   phaseHistory: z.array(HistoryEntry).default([]),
   /** Captured values, for templates. */
@@ -117,6 +119,8 @@ const runnerFields = {
   /** Commit the branch started from. */
   baseSha: z.string().nullable().default(null),
   error: z.string().nullable().default(null),
+  /** Why the last edit of the file was not followed; gone with the next edit, or once the ticket has moved on. */
+  refusedEdit: z.string().optional(),
 };
 
 /** tickets/<id>.json. Unknown fields are kept. Files of the first seed have none of the newer fields. */

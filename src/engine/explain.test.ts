@@ -112,6 +112,7 @@ describe("causes", () => {
     ]);
     expect(explain(world, "plan", "t1", roomy, on)).toMatchObject([{ code: "broken_ticket", message: 'Plan "plan" has no ticket "t1".' }]);
     expect(why(ready, { broken: { t1: "not JSON" } })[0]).toMatchObject({ code: "broken_ticket", message: "not JSON" });
+    expect(why(ready, { twin: "P and p" })[0]).toEqual({ code: "broken_plan", message: "P and p", command: "orchestrator check" });
   });
 
   it("of tickets that have ended", () => {
@@ -121,6 +122,15 @@ describe("causes", () => {
     expect(why(doing({ state: "finished", outcome: "failed", at: start }, { error: "red" }))).toEqual([
       { code: "ended", message: "It has ended as failed: red", command: "orchestrator retry plan t1" },
     ]);
+  });
+
+  it("of an edit that was refused, after what keeps the ticket", () => {
+    const refusal = { code: "edit_refused", message: "The last edit of its file was not followed. status: no" };
+    expect(why(doing({ state: "finished", outcome: "failed", at: start }, { error: "red", refusedEdit: "status: no" }))).toEqual([
+      { code: "ended", message: "It has ended as failed: red", command: "orchestrator retry plan t1" },
+      refusal,
+    ]);
+    expect(why({ ...ready, refusedEdit: "status: no" })).toEqual([expect.objectContaining({ code: "next" }), refusal]);
   });
 
   it("of tickets that run or stop", () => {

@@ -38,6 +38,7 @@ export interface Reason {
     | "running"
     | "stopping"
     | "ended"
+    | "edit_refused"
     | "next";
   message: string;
   command?: string;
@@ -65,7 +66,12 @@ export function explain(world: World, planId: string, ticketId: string, limits: 
   if (!facts.daemonRuns && ticket.activity.state !== "finished") {
     reasons.push({ code: "daemon_off", message: "No daemon is running.", command: "orchestrator daemon" });
   }
-  return reasons.length > 0 ? reasons : [{ code: "next", message: "It starts with the daemon's next look." }];
+  if (reasons.length === 0) reasons.push({ code: "next", message: "It starts with the daemon's next look." });
+  // No cause of anything, but somebody expected it to be one.
+  if (ticket.refusedEdit !== undefined) {
+    reasons.push({ code: "edit_refused", message: `The last edit of its file was not followed. ${ticket.refusedEdit}` });
+  }
+  return reasons;
 }
 
 function ofTicket(world: World, view: PlanView, ticket: Ticket, where: string, limits: Limits, facts: Circumstances): Reason[] {
@@ -88,6 +94,7 @@ function ofTicket(world: World, view: PlanView, ticket: Ticket, where: string, l
         ];
   }
   const reasons: Reason[] = [];
+  if (view.twin !== undefined) reasons.push({ code: "broken_plan", message: view.twin, command: "orchestrator check" });
   if (plan.status === "draft")
     reasons.push({ code: "plan_held", message: `Plan "${plan.id}" is a draft.`, command: `orchestrator resume-plan ${plan.id}` });
   else if (!isRunnable(plan)) {

@@ -385,6 +385,7 @@ describe("what is due", () => {
 
   it("P10 a broken ticket is never started, and stops no other", () => {
     expect(dispatched(worldOf({ tickets: [ready("t1"), ready("t2")], broken: { t1: "not JSON" } }))).toEqual(["t2"]);
+    expect(dispatched(worldOf({ tickets: [ready("t1")], twin: "P and p" }))).toEqual([]);
   });
 });
 

@@ -46,7 +46,7 @@ export function schedule(world: World, limits: Limits, now: Instant, eligible: E
   };
 
   for (const view of world.plans.values()) {
-    const runnable = isRunnable(view.plan);
+    const runnable = isRunnable(view.plan) && view.twin === undefined;
     for (const ticket of view.tickets.values()) {
       const { activity } = ticket;
       if (activity.state === "finished" || activity.state === "running") continue;

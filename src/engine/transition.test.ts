@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { TicketEvent } from "../domain/event.ts";
-import type { Activity, Ticket } from "../domain/ticket.ts";
-import { plusSeconds } from "../domain/time.ts";
+import { type Activity, type Ticket, TicketFile } from "../domain/ticket.ts";
+import { plusSeconds, secondsBetween } from "../domain/time.ts";
 import { makeTicket, makeWorkflow } from "../testing/builders.ts";
 import { type Policy, type Step, transition } from "./transition.ts";
 
@@ -76,7 +77,7 @@ const events: { [T in TicketEvent["type"]]: Extract<TicketEvent, { type: T }> } 
   session: { type: "session", ...news, session },
   passed: { type: "passed", ...news, output: "fine", captured: { pr: "7" } },
   failed: { type: "failed", ...news, category: "test", reason: "2 tests fail", feedback: "fix a and b" },
-  pending: { type: "pending", ...news, reason: "not merged yet" },
+  pending: { type: "pending", ...news, durationMs: 2000, reason: "not merged yet" },
   interrupted: { type: "interrupted", ...news, reason: "stopped" },
   lost: { type: "lost", ...news, reason: "the machine restarted" },
   stop_requested: { type: "stop_requested", at: t1 },
@@ -287,7 +288,6 @@ describe("every state × every event", () => {
           phaseHistory,
           feedback: { build: "fix a and b" },
           error: "2 tests fail",
-          enteredAt: t1,
           retries: { build: 1 },
           activity: { state: "ready", cause: "retry", notBefore: expect.any(String) },
         },
@@ -311,7 +311,7 @@ describe("every state × every event", () => {
     idle("ready × pending: changes nothing, its last run is settled");
     cell("running × pending: waits to look again, without history and without a place", (ticket, event) => {
       expect(act(ticket, event)).toEqual({
-        ticket: { ...ticket, activity: { state: "waiting", until: plusSeconds(t1, 60), reason: "not merged yet" } },
+        ticket: { ...ticket, windowUsedMs: 62_000, activity: { state: "waiting", until: plusSeconds(t1, 60), reason: "not merged yet" } },
         effects: [],
       });
     });
@@ -410,10 +410,7 @@ describe("every state × every event", () => {
       expect(act(stopping, event)).toEqual({ ticket: { ...stopping, hold: null }, effects: [] });
       refused(act(ticket, event), ticket, /is not paused/);
     });
-    cell("waiting × resumed: loses its hold, keeps its time and gets a fresh window, and is refused without one", (ticket, event) => {
-      expect(act(held(ticket), event)).toEqual({ ticket: { ...ticket, enteredAt: event.at }, effects: [] });
-      refused(act(ticket, event), ticket, /is not paused/);
-    });
+    goesOn("waiting × resumed: loses its hold and keeps its time, and is refused without one");
     goesOn("awaiting × resumed: loses its hold and stays at its gate, and is refused without one");
     goesOn("finished × resumed: loses its hold and stays finished, and is refused without one");
 
@@ -740,41 +737,99 @@ describe("P7 bounds", () => {
       ...fields,
     });
   const poll = makeWorkflow([{ id: "watch", type: "poll", command: "look", timeoutSeconds: 100, intervalSeconds: 30, maxRetries: 1 }]);
-  const pendingAt = (seconds: number, runId = "0001-watch"): TicketEvent => ({ type: "pending", at: plusSeconds(t0, seconds), runId });
+  const pendingAt = (seconds: number, durationMs: number, runId = "0001-watch"): TicketEvent => ({
+    type: "pending",
+    at: plusSeconds(t0, seconds),
+    runId,
+    durationMs,
+  });
+
+  const eightHours = 8 * 3600;
 
   it("a poll looks every interval, the last time at the end of its window", () => {
-    const until = (seconds: number) => transition(watching({ enteredAt: t0 }), poll, pendingAt(seconds), policy).ticket.activity;
-    expect(until(10)).toEqual({ state: "waiting", until: plusSeconds(t0, 40) });
-    expect(until(90)).toEqual({ state: "waiting", until: plusSeconds(t0, 100) });
+    const looked = (windowUsedMs: number) => transition(watching({ windowUsedMs }), poll, pendingAt(5, 1000), policy).ticket;
+    expect(looked(0)).toMatchObject({ windowUsedMs: 31_000, activity: { state: "waiting", until: plusSeconds(t0, 35) } });
+    expect(looked(89_000)).toMatchObject({ windowUsedMs: 100_000, activity: { state: "waiting", until: plusSeconds(t0, 15) } });
   });
 
   it("a poll that is not done within its window fails with timeout, and a retry gets a window of its own", () => {
-    const late = transition(watching({ enteredAt: t0 }), poll, pendingAt(100), policy).ticket;
+    const late = transition(watching({ windowUsedMs: 100_000 }), poll, pendingAt(100, 1), policy).ticket;
     expect(late).toMatchObject({
+      windowUsedMs: 0,
       error: 'Phase "watch" was not done within 100 s.',
       phaseHistory: [{ phase: "watch", status: "failure", category: "timeout" }],
       retries: { watch: 1 },
       activity: { state: "ready", cause: "retry" },
     });
     const again = transition(late, poll, { type: "dispatched", at: plusSeconds(t0, 103) }, policy).ticket;
-    expect(transition(again, poll, pendingAt(104, "0002-watch"), policy).ticket.activity).toEqual({
+    expect(transition(again, poll, pendingAt(104, 0, "0002-watch"), policy).ticket.activity).toEqual({
       state: "waiting",
       until: plusSeconds(t0, 134),
     });
   });
 
-  it("a poll that was entered before entering was recorded still has a window", () => {
-    const first = transition(watching({ enteredAt: null }), poll, pendingAt(0), policy).ticket;
-    const again = transition(first, poll, { type: "dispatched", at: plusSeconds(t0, 100) }, policy).ticket;
-    expect(transition(again, poll, pendingAt(100, "0002-watch"), policy).ticket).toMatchObject({ retries: { watch: 1 } });
+  it.each([
+    ["the clock is set back by an hour", -3600],
+    ["the machine is suspended, or the daemon down, for eight hours", eightHours],
+  ])("a poll times out after the same looks as ever when between two of them %s", (_, jump) => {
+    /** Seconds from one look to the next, until the poll has failed; `jump` comes on top after the second look. */
+    const pauses = (jumpSeconds: number) => {
+      let ticket = watching({});
+      let at = t0;
+      const planned: number[] = [];
+      for (let i = 0; ticket.activity.state === "running"; i++) {
+        const runId = ticket.activity.runId;
+        ticket = transition(ticket, poll, { type: "pending", at, runId, durationMs: 2000 }, policy).ticket;
+        if (ticket.activity.state !== "waiting") break;
+        planned.push(secondsBetween(at, ticket.activity.until));
+        at = plusSeconds(ticket.activity.until, i === 1 ? jumpSeconds : 0);
+        ticket = transition(ticket, poll, { type: "dispatched", at }, policy).ticket;
+        at = plusSeconds(at, 2);
+      }
+      expect(ticket.phaseHistory).toMatchObject([{ status: "failure", category: "timeout" }]);
+      return planned;
+    };
+    expect(pauses(jump)).toEqual(pauses(0));
+    expect(pauses(0)).toEqual([30, 30, 30, 2]);
+  });
+
+  it("a look during which the machine was suspended uses what a look may take at most", () => {
+    const ticket = transition(watching({}), poll, pendingAt(eightHours, eightHours * 1000), policy).ticket;
+    expect(ticket).toMatchObject({ windowUsedMs: 90_000, activity: { state: "waiting", until: plusSeconds(t0, eightHours + 30) } });
+  });
+
+  it("a poll whose ticket says nothing of its window yet has all of it", () => {
+    const { windowUsedMs: _, ...old } = watching({ enteredAt: t0 });
+    const ticket = { ...TicketFile.parse(old), activity: old.activity };
+    const looked = transition(ticket, poll, pendingAt(eightHours, 1000), policy).ticket;
+    expect(looked).toMatchObject({ windowUsedMs: 31_000, activity: { state: "waiting", until: plusSeconds(t0, eightHours + 30) } });
+  });
+
+  it("P7 whatever the clock does, the looks of a poll use up its window", () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.record({ jump: fc.integer({ min: -1e6, max: 1e6 }), durationMs: fc.integer({ min: -10, max: 1e8 }) })),
+        (looks) => {
+          let ticket = watching({});
+          let at = t0;
+          for (let i = 0; i <= 4 && ticket.activity.state === "running"; i++) {
+            const { jump, durationMs } = looks[i] ?? { jump: 0, durationMs: 0 };
+            at = plusSeconds(at, jump);
+            ticket = transition(ticket, poll, { type: "pending", at, runId: ticket.activity.runId, durationMs }, policy).ticket;
+            ticket = transition(ticket, poll, { type: "dispatched", at }, policy).ticket;
+          }
+          expect(ticket.retries).toEqual({ watch: 1 });
+        },
+      ),
+    );
   });
 
   it("a script that answers try later rests a minute, for a day at most", () => {
-    const ticket = { ...tickets.running, enteredAt: t0 };
     const later = makeWorkflow([{ ...script, id: "build" }]);
-    const at = (seconds: number): TicketEvent => ({ type: "pending", at: plusSeconds(t0, seconds), runId: "0001-build" });
-    expect(transition(ticket, later, at(5), policy).ticket.activity).toEqual({ state: "waiting", until: plusSeconds(t0, 65) });
-    expect(transition(ticket, later, at(86_400), policy).ticket.activity).toMatchObject({ state: "finished", outcome: "failed" });
+    const pending: TicketEvent = { type: "pending", at: plusSeconds(t0, 5), runId: "0001-build", durationMs: 5000 };
+    const looked = (windowUsedMs: number) => transition({ ...tickets.running, windowUsedMs }, later, pending, policy).ticket;
+    expect(looked(0)).toMatchObject({ windowUsedMs: 65_000, activity: { state: "waiting", until: plusSeconds(t0, 65) } });
+    expect(looked(86_400_000).activity).toMatchObject({ state: "finished", outcome: "failed" });
   });
 
   it("the history keeps its last 200 entries and feedback its first 8 KiB", () => {

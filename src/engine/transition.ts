@@ -1,7 +1,7 @@
 import type { Effect, RunFacts, TicketEvent } from "../domain/event.ts";
 import type { FailureCategory } from "../domain/failure.ts";
 import type { Activity, AfterStop, HistoryEntry, Ticket } from "../domain/ticket.ts";
-import { type Instant, plusSeconds, secondsBetween } from "../domain/time.ts";
+import { type Instant, plusSeconds } from "../domain/time.ts";
 import { defaultMaxVisits, type FlatPhase, phaseById, retryEdge, type Workflow } from "../domain/workflow.ts";
 
 /** Settings of the configuration that rules depend on. */
@@ -153,8 +153,7 @@ function command(ticket: Ticket, workflow: Workflow, event: Command): Step {
       if (!ticket.hold) return stay(ticket, `${name} is not paused.`);
       const free: Ticket = { ...ticket, hold: null };
       if (now.state === "ready") return { ticket: { ...free, activity: { ...now, cause: "resume" } }, effects: [] };
-      // While it was held nobody looked: that time is not the poll's.
-      return { ticket: now.state === "waiting" ? { ...free, enteredAt: event.at } : free, effects: [] };
+      return { ticket: free, effects: [] };
     }
     case "retried": {
       if (now.state === "queued") return stay(ticket, `${name} has not started; it starts when its blockers are complete.`);
@@ -229,9 +228,9 @@ function fail(
   const used = counted(ticket.retries, phase.id);
   if (used < phase.maxRetries) {
     const notBefore = plusSeconds(event.at, backoffSeconds(ticket, used, policy));
-    // The window of a poll counts from here again, or a retry would time out on its first look.
+    // With the old window a retry would time out on its first look.
     return become(
-      { ...count(ticket, "retries", phase.id), enteredAt: event.at, error: event.reason },
+      { ...count(ticket, "retries", phase.id), windowUsedMs: 0, error: event.reason },
       { state: "ready", cause: "retry", notBefore },
     );
   }
@@ -264,11 +263,19 @@ function fraction(text: string): number {
   return (hash >>> 0) / 2 ** 32;
 }
 
-function lookAgain(ticket: Ticket, workflow: Workflow, phase: FlatPhase, event: { at: Instant; reason?: string }, policy: Policy): Step {
+type Pending = Extract<TicketEvent, { type: "pending" }>;
+
+/**
+ * A look and the pause after it use up the window by what they are meant to take, never by what the wall clock says: a clock
+ * that was set, a suspended machine or a daemon that was down would otherwise end the wait.
+ */
+function lookAgain(ticket: Ticket, workflow: Workflow, phase: FlatPhase, event: Pending, policy: Policy): Step {
   // A script's own timeout bounds one run; its try-later answers are bounded by the default window.
   const window = (phase.type === "poll" ? phase.timeoutSeconds : undefined) ?? defaultWindowSeconds;
-  const entered = ticket.enteredAt ?? event.at;
-  if (secondsBetween(entered, event.at) >= window) {
+  const longestLookMs = phase.type === "poll" ? phase.checkTimeoutSeconds * 1000 : Number.POSITIVE_INFINITY;
+  const usedMs = ticket.windowUsedMs + Math.round(Math.max(0, Math.min(event.durationMs, longestLookMs)));
+  const leftMs = Math.round(window * 1000) - usedMs;
+  if (leftMs <= 0) {
     const reason = `Phase "${phase.id}" was not done within ${window} s.`;
     const failed = remember(ticket, "failure", { at: event.at, category: "timeout", reason });
     return fail(
@@ -280,10 +287,10 @@ function lookAgain(ticket: Ticket, workflow: Workflow, phase: FlatPhase, event: 
     );
   }
   const pause = phase.type === "poll" ? (phase.intervalSeconds ?? policy.pollInterval) : tryLaterSeconds;
-  const until = plusSeconds(event.at, Math.min(pause, window - secondsBetween(entered, event.at)));
-  // A file of the first seed has no enteredAt; its window counts from the first look.
-  const seen = { ...ticket, enteredAt: entered };
-  return become(seen, event.reason === undefined ? { state: "waiting", until } : { state: "waiting", until, reason: event.reason });
+  // At least a millisecond, or looks that take no time would never come to an end.
+  const pauseMs = Math.min(Math.max(1, Math.round(pause * 1000)), leftMs);
+  const waiting = { state: "waiting" as const, until: plusSeconds(event.at, pauseMs / 1000), ...present({ reason: event.reason }) };
+  return become({ ...ticket, windowUsedMs: usedMs + pauseMs }, waiting);
 }
 
 function successEdge(phase: FlatPhase): string | null | undefined {
@@ -306,6 +313,7 @@ function enter(ticket: Ticket, workflow: Workflow, phaseId: string, at: Instant)
     currentPhase: phaseId,
     currentSession: null,
     enteredAt: at,
+    windowUsedMs: 0,
     visits: { ...ticket.visits, [phaseId]: visits },
     retries: { ...ticket.retries, [phaseId]: 0 },
     reasked: { ...ticket.reasked, [phaseId]: 0 },

@@ -34,6 +34,11 @@ describe("the status of a plan", () => {
     expect(statusOf({ tickets, broken: { t2: "not JSON" } })).toBe("blocked");
   });
 
+  it("held for the sake of another plan it is blocked, unless all is done", () => {
+    expect(statusOf({ tickets: [ended("t1", "complete"), queued("t2")], twin: "P and p" })).toBe("blocked");
+    expect(statusOf({ tickets: [ended("t1", "complete")], twin: "P and p" })).toBe("complete");
+  });
+
   it("a ticket with a file that the plan does not list counts too", () => {
     expect(statusOf({ plan: { tickets: [] }, tickets: [queued("t1")] })).toBe("active");
     expect(statusOf({ plan: { tickets: [] }, tickets: [ended("t1", "complete")] })).toBe("complete");

@@ -9,6 +9,8 @@ export interface PlanView {
   tickets: ReadonlyMap<string, Ticket>;
   /** What keeps a ticket from being run or counted, by ticket id: an unreadable file, an id that is not its file's name… */
   broken: ReadonlyMap<string, string>;
+  /** Why nothing of the plan may start although it can be read; absent when it may. */
+  twin?: string;
   /** The workflows its tickets run under, by name; a string says why one cannot be used. */
   workflows: ReadonlyMap<string, Workflow | string>;
 }
@@ -44,7 +46,7 @@ export function workflowOf(view: PlanView, ticket: Ticket): Workflow | string {
   return view.workflows.get(name) ?? `Workflow "${name}" is not known.`;
 }
 
-/** Whether the plan may start anything. */
+/** Whether the plan may start anything, as far as people have said. */
 export function isRunnable(plan: Plan): boolean {
   return plan.hold === null && (plan.status === "active" || plan.status === "blocked");
 }
@@ -101,6 +103,7 @@ export function planStatus(view: PlanView): PlanStatus {
   if (ids.length === 0) return "active";
   const open = ids.filter((id) => !isDone(view, id));
   if (open.length === 0) return "complete";
+  if (view.twin !== undefined) return "blocked";
   const able = ableToMove(view);
   return open.some((id) => able.has(id) && view.tickets.get(id)?.activity.state !== "finished") ? "active" : "blocked";
 }

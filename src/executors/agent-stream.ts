@@ -5,8 +5,8 @@ import { writeDurable } from "../state/atomic-write.ts";
 
 /** The stream of a coding agent, as it becomes transcript.jsonl, session.json and a report. */
 export interface AgentStream {
-  /** Takes a whole, redacted line; says whether it was progress. */
-  line(text: string): boolean;
+  /** Takes a redacted line, or the beginning of one that was cut for its length; says whether it was progress. */
+  line(text: string, isCut: boolean): boolean;
   /** The stream is over. */
   end(info: Parameters<AgentReader["end"]>[0]): Promise<AgentReport>;
 }
@@ -38,8 +38,8 @@ export async function openAgentStream(
   }
 
   return {
-    line(text) {
-      const events = reader.line(text);
+    line(text, isCut) {
+      const events = reader.line(text, isCut);
       record(events);
       for (const event of events) {
         if (event.type !== "session") continue;

@@ -200,8 +200,10 @@ describe("a run", () => {
     const { executor, specOf, env } = setUp();
     const hints: string[] = [];
     executor.onHint(({ runId }) => hints.push(runId));
-    await executor.submit(specOf(["true"]), env(), null);
-    await until(() => hints.includes("0001-implement"));
+    const spec = specOf(["true"]);
+    await executor.submit(spec, env(), null);
+    // Its claim may be hinted at too; a run that nobody watches any more is hinted at no longer.
+    await until(async () => hints.includes(spec.runId) && (await executor.observe(spec)).state === "finished");
   });
 });
 
@@ -568,6 +570,25 @@ describe("an agent's stream", () => {
       .map((line) => JSON.parse(line));
     expect(events).toContainEqual({ type: "session", session });
     expect(events).toContainEqual({ type: "text", text: "all done" });
+  });
+
+  it("P7 of plain text in one line of 5 MB the beginning becomes the final message", async () => {
+    const { run, fakeSpec, env, runDir } = setUp();
+    const spec = fakeSpec({ reader: "generic", phaseType: "agent" });
+    const exit = await run(spec, env([{ print: "the head " }, { flood: 5_000_000, newline: false }]));
+    expect(exit).toMatchObject({ end: "exited", exitCode: 0, stdoutBytes: 5_000_009, agent: { failure: null, warnings: [] } });
+    expect(exit.agent?.finalText).toMatch(/^the head x+\n\[… \d+ characters left out …\]\nx+\[… line cut …\]$/);
+    expect(exit.agent?.finalText?.length).toBeLessThan(40_000);
+    expect(readFileSync(join(runDir(spec), "transcript.jsonl"), "utf8").length).toBeLessThan(40_000);
+  });
+
+  it("P7 a line of 5 MB in a structured stream is a warning, and the stream goes on", async () => {
+    const { run, fakeSpec, env } = setUp();
+    const spec = fakeSpec({ reader: "claude", stdout: "file", phaseType: "agent" });
+    const head = '{"type":"result","subtype":"success","is_error":false,"result":"';
+    const exit = await run(spec, env([{ print: head }, { flood: 5_000_000, newline: false }, { print: '"}\n' }, { stream: "claude" }]));
+    const warning = `a line was too long to be read; it begins: ${head.padEnd(80, "x")}`;
+    expect(exit.agent).toMatchObject({ finalText: "done", failure: null, warnings: [warning] });
   });
 
   it("tells the session while the run goes on", async () => {

@@ -17,8 +17,8 @@ const tailLength = 16 * 1024;
 const longestToken = 512;
 
 /**
- * Keeps a stream in the file `path`, at most `keepBytes` of it. `onLine` gets each whole line, redacted; lines that
- * were cut for their length are kept but not given out. The characters before such a cut go, too, as many as the
+ * Keeps a stream in the file `path`, at most `keepBytes` of it. `onLine` gets each line, redacted; of one that is too long
+ * it gets the beginning with a marker after it, and `isCut`. The characters before such a cut go, too, as many as the
  * longest secret has: part of one may stand there.
  */
 export function createOutput(options: {
@@ -26,7 +26,7 @@ export function createOutput(options: {
   keepBytes: number;
   redact: (line: string) => string;
   longestSecret: number;
-  onLine: (line: string) => void;
+  onLine: (line: string, isCut: boolean) => void;
 }): Output {
   const kept = createKeptOutput(options.path, options.keepBytes);
   let bytes = 0;
@@ -34,13 +34,11 @@ export function createOutput(options: {
   let batch: string[] = [];
 
   const splitter = createLineSplitter(maxLineLength, (line, end) => {
-    if (end === "cut") {
-      batch.push(`${options.redact(line).slice(0, -Math.max(options.longestSecret, longestToken))}[… line cut …]\n`);
-      return;
-    }
-    const text = options.redact(line);
-    batch.push(end === "newline" ? `${text}\n` : text);
-    options.onLine(text);
+    const isCut = end === "cut";
+    const redacted = options.redact(line);
+    const text = isCut ? `${redacted.slice(0, -Math.max(options.longestSecret, longestToken))}[… line cut …]` : redacted;
+    batch.push(end === "eof" ? text : `${text}\n`);
+    options.onLine(text, isCut);
   });
 
   function flush(): void {

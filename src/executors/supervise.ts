@@ -110,12 +110,12 @@ async function openOutputs(spec: RunSpec, runDir: string, env: Record<string, st
   const files = runFiles(runDir);
   const secrets = secretValues(env);
   const agent = spec.reader === null ? null : await openAgentStream(spec.reader, spec, files);
-  const open = (path: string, onLine: (line: string) => void) =>
+  const open = (path: string, onLine: (line: string, isCut: boolean) => void) =>
     createOutput({ path, keepBytes: spec.keepBytes, redact: createRedactor(secrets), longestSecret: secrets[0]?.length ?? 0, onLine });
   return {
     agent,
-    stdout: open(files.stdout, (line) => {
-      if (agent?.line(line)) onProgress();
+    stdout: open(files.stdout, (line, isCut) => {
+      if (agent?.line(line, isCut)) onProgress();
     }),
     stderr: open(files.stderr, () => {}),
   };

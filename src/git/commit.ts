@@ -1,12 +1,12 @@
-import { readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../domain/errors.ts";
-import { commitOf, type GitDir, git, gitFields, gitText } from "./git.ts";
+import { type GitDir, git, gitFields, gitText } from "./git.ts";
 import { type Author, identityEnv } from "./identity.ts";
-import { addAll, type RecoveryKey, saveCommit, saveRecovery } from "./recovery.ts";
-import { isAncestor, treeOf } from "./refs.ts";
+import { addAll } from "./recovery.ts";
+import { treeOf } from "./refs.ts";
 import { attach, type Worktree } from "./worktree.ts";
-import { unfinishedOperation } from "./worktree-list.ts";
+import { forgetOperation, unfinishedOperation } from "./worktree-list.ts";
 
 /**
  * Commits everything that changed in a worktree, what .gitignore names apart, on its branch. `committed` is false when nothing
@@ -34,23 +34,6 @@ export async function commitAll(
   await git(wt, ["update-ref", "-m", `commit: ${options.message.split("\n", 1)[0]}`, "HEAD", sha, head]);
   await forgetOperation(wt, ["MERGE_HEAD", "MERGE_MODE", "MERGE_MSG", "AUTO_MERGE", "CHERRY_PICK_HEAD", "REVERT_HEAD", "SQUASH_MSG"]);
   return { sha, committed: true, skipped };
-}
-
-/**
- * Puts a worktree and its branch back to a commit: changed and untracked files go, ignored ones and nested repositories stay.
- * Everything that goes is saved first; returns the recovery refs, which are none when nothing was lost.
- */
-export async function resetTo(wt: Worktree, sha: string, key: RecoveryKey): Promise<{ saved: string[] }> {
-  const ref = `refs/heads/${wt.branch}`;
-  const saved = [await saveRecovery(wt, key, [sha])];
-  const tip = await commitOf(wt, ref);
-  // In the middle of a rebase the branch still stands where it was, apart from HEAD.
-  if (tip !== null && tip !== (await commitOf(wt, "HEAD")) && !(await isAncestor(wt, tip, sha))) saved.push(await saveCommit(wt, tip, key));
-  await forgetOperation(wt, ["rebase-merge", "rebase-apply", "BISECT_START", "BISECT_LOG"]);
-  await git(wt, ["symbolic-ref", "HEAD", ref]);
-  await git(wt, ["reset", "--hard", "--quiet", sha]);
-  await git(wt, ["clean", "-fd", "--quiet"]);
-  return { saved: saved.filter((each) => each !== null) };
 }
 
 export interface DiffStat {
@@ -121,8 +104,4 @@ async function checkConflicts(wt: Worktree): Promise<void> {
     hint: "resolve them there",
     exit: "needsAttention",
   });
-}
-
-async function forgetOperation(wt: Worktree, names: string[]): Promise<void> {
-  for (const name of names) await rm(join(wt.gitDir, name), { recursive: true, force: true });
 }

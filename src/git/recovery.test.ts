@@ -3,12 +3,13 @@ import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { beforeEach, expect, it } from "vitest";
 import { tempDir } from "../testing/temp.ts";
-import { commitAll, resetTo } from "./commit.ts";
+import { commitAll } from "./commit.ts";
 import { openRepo, type Repo } from "./git.ts";
 import { listRecovery, saveRecovery } from "./recovery.ts";
 import { checkoutState, commitFiles, filesOf, isolateGit, makeRepo, userGit, write } from "./repo-fixture.ts";
 import { restore } from "./restore.ts";
-import { ensureWorktree, removeWorktree, type Worktree, worktreeState } from "./worktree.ts";
+import { ensureWorktree, type Worktree, worktreeState } from "./worktree.ts";
+import { removeWorktree, resetTo } from "./worktree-removal.ts";
 
 let dir: string;
 let path: string;
@@ -126,21 +127,6 @@ it("P4 restore saves what stands at the place first", async () => {
   const other = await restore(repo, `${saved[0]}`, { ...place("T2"), now: "2026-11-21T14:00:00.000Z" });
   expect(other.worktree.head).toBe(committed);
   await expect(restore(repo, "refs/heads/main", { ...place("T3"), now: key.now })).rejects.toMatchObject({ exit: "notFound" });
-});
-
-it("P4 resetTo saves changes and commits, also in the middle of a rebase", async () => {
-  const sha = commitFiles(wt.path, { "a.txt": "mine\n" }, "mine");
-  const onto = commitFiles(path, { "a.txt": "theirs\n" }, "theirs");
-  expect(() => userGit(wt.path, "rebase", "main")).toThrow();
-  write(wt.path, { "draft.txt": "d" });
-  const { saved } = await resetTo(wt, onto, key);
-  expect(saved).toHaveLength(2);
-  expect(userGit(path, "show", `${saved[0]}:draft.txt`)).toBe("d");
-  expect(userGit(path, "rev-parse", `${saved[1]}`)).toBe(sha);
-  expect(states()).toBe("");
-  expect(userGit(wt.path, "status")).toMatch(/^On branch orch\/plan\/T1\n/);
-  expect(userGit(wt.path, "rev-parse", "HEAD")).toBe(onto);
-  expect(await resetTo(wt, onto, key)).toEqual({ saved: [] });
 });
 
 it("P4 whatever is done to the files, save and restore give them back", { timeout: 120_000 }, async () => {

@@ -1,9 +1,9 @@
 import { UserError } from "../domain/errors.ts";
 import type { Instant } from "../domain/time.ts";
-import { resetTo } from "./commit.ts";
 import { commitOf, git, type Repo, shellWord } from "./git.ts";
 import { parseRecoveryRef, readRecovery } from "./recovery.ts";
 import { ensureWorktree, type Worktree } from "./worktree.ts";
+import { resetTo } from "./worktree-removal.ts";
 
 /**
  * Brings saved state back: a worktree at `path` on `branch` (made where missing) that stands at the saved commit, with the saved

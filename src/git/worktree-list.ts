@@ -73,6 +73,11 @@ export async function unfinishedOperation(wt: GitDir): Promise<"rebase" | "merge
   return null;
 }
 
+/** Forgets that an operation was begun: removes the files of that name from a worktree's git folder. */
+export async function forgetOperation(wt: GitDir, names: string[]): Promise<void> {
+  for (const name of names) await rm(join(wt.gitDir, name), { recursive: true, force: true });
+}
+
 /** An absolute path without symbolic links, also when its last parts do not exist yet. */
 export async function canonicalPath(path: string): Promise<string> {
   const absolute = resolve(path);

@@ -1,13 +1,23 @@
-import { chmod, lstat, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
-import { basename, dirname, isAbsolute, join, resolve, sep } from "node:path";
+import { lstat, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { UserError } from "../domain/errors.ts";
-import { bareView, commitOf, type GitDir, git, gitFields, gitText, leadsToCommonDir, type Repo, shellWord } from "./git.ts";
-import { isMerged } from "./merged.ts";
-import { nestedRepositories, type RecoveryKey, saveRecovery, type Tree } from "./recovery.ts";
+import { bareView, commitOf, type GitDir, git, gitFields, gitText, type Repo, shellWord } from "./git.ts";
+import type { Tree } from "./recovery.ts";
 import { checkBranchName, checkNameIsFree, isAncestor } from "./refs.ts";
 import { withLock, withRepoLock } from "./repo-lock.ts";
-import { canonicalPath, checkedOutAt, deregister, listWorktrees, unfinishedOperation, type WorktreeEntry } from "./worktree-list.ts";
+import { checkedOutAt, deregister, listWorktrees, unfinishedOperation, type WorktreeEntry } from "./worktree-list.ts";
+import {
+  checkUnlocked,
+  checkWorktreePath,
+  exists,
+  integrationMark,
+  isOurs,
+  notAWorktree,
+  readMark,
+  repairCommonDir,
+  writeMark,
+} from "./worktree-place.ts";
+import { discardTo, fillWorktree, undoInterruptedRemoval } from "./worktree-removal.ts";
 
 /** The worktree of a ticket. */
 export interface Worktree extends GitDir {
@@ -46,7 +56,7 @@ export async function ensureWorktree(options: EnsureWorktree): Promise<Worktree 
     const wt = { path, workTree: path, gitDir, commonDir: repo.commonDir, branch };
     for (const name of ["index.lock", "HEAD.lock"]) await rm(join(gitDir, name), { force: true });
     // Registration makes no index: one that is missing says that the files were never written to the end.
-    if (!(await exists(join(gitDir, "index")))) await git(wt, ["reset", "--hard", "--quiet", "HEAD"]);
+    if (!(await exists(join(gitDir, "index")))) await fillWorktree(wt);
     const tip = options.leaveHead ? await commitOf(wt, `refs/heads/${branch}`) : null;
     return { ...wt, head: tip ?? (await attach(wt)), created };
   });
@@ -69,25 +79,9 @@ export async function integrationWorktree(options: {
   return withLock(lockDir, path, async () => {
     const gitDir = await withRepoLock(repo, lockDir, () => registerDetached(repo, path, sha));
     const wt = { path, workTree: path, gitDir, commonDir: repo.commonDir };
-    for (const name of ["index.lock", "HEAD.lock", "rebase-merge", "rebase-apply", "BISECT_START"]) {
-      await rm(join(gitDir, name), { recursive: true, force: true });
-    }
-    await git(wt, ["update-ref", "--no-deref", "HEAD", sha]);
-    await git(wt, ["reset", "--hard", "--quiet"]);
-    await git(wt, ["clean", "-ffdx", "--quiet", ...(options.keep ?? []).flatMap((pattern) => ["-e", pattern])]);
+    for (const name of ["index.lock", "HEAD.lock"]) await rm(join(gitDir, name), { force: true });
+    await discardTo(wt, sha, options.keep ?? []);
     return { ...wt, head: sha };
-  });
-}
-
-/** Removes a worktree of integrationWorktree(), if there is one; whatever else stands at `path` stays. */
-export async function removeIntegrationWorktree(options: { repo: Repo; lockDir: string; path: string }): Promise<void> {
-  const { repo, lockDir } = options;
-  const path = await canonicalPath(options.path);
-  await withLock(lockDir, path, async () => {
-    const entry = (await listWorktrees(repo)).find((each) => each.path === path);
-    if (!entry || (await readMark(entry.gitDir)) !== integrationMark) return;
-    await withRepoLock(repo, lockDir, () => deregister(repo, entry));
-    await removeTree(path);
   });
 }
 
@@ -116,77 +110,6 @@ async function addWorktree(repo: Repo, path: string, what: string[], mark: strin
   if (!made) throw new Error(`git worktree add made no worktree at ${path}`);
   await writeMark(made.gitDir, mark);
   return made.gitDir;
-}
-
-export interface RemoveWorktree {
-  repo: Repo;
-  lockDir: string;
-  path: string;
-  branch: string;
-  /** Refs or commits that keep the work once it is in one of them. */
-  mergedInto: string[];
-  recovery: { planId: string; ticketId: string };
-  now: RecoveryKey["now"];
-}
-
-export interface Removal {
-  /** The folder: removed, never there, or moved to `keptAt` because it holds repositories of its own. */
-  worktree: "removed" | "absent" | "kept";
-  keptAt: string | null;
-  branch: "deleted" | "kept" | "absent";
-  /** Where work that was not merged is saved; null when there was none. */
-  recovery: string | null;
-}
-
-/**
- * Removes the worktree of a ticket, and its branch once that is merged. State that is not provably merged is saved first.
- * A folder that is gone already still has its registration and its merged branch cleaned up.
- * Throws UserError when the path belongs to somebody else or was locked by a person.
- */
-export async function removeWorktree(options: RemoveWorktree): Promise<Removal> {
-  const { repo, lockDir, branch, mergedInto } = options;
-  await checkBranchName(repo, branch);
-  const path = await checkWorktreePath(repo, options.path);
-  return withLock(lockDir, path, async () => {
-    await undoInterruptedRemoval(path);
-    await sweepTrash(path);
-    const entry = (await listWorktrees(repo)).find((each) => each.path === path);
-    if (entry) {
-      checkUnlocked(entry);
-      await repairCommonDir(repo, entry.gitDir);
-    }
-    const removal: Removal = { worktree: "absent", keptAt: null, branch: "absent", recovery: null };
-    const standing = await exists(path);
-    const aside = removalPath(path);
-    if (standing) {
-      if (!(await isOurs(repo, path))) throw notAWorktree(repo, path);
-      // Moved away first: from here on nothing that still knows the path can write what would not be saved.
-      await rename(path, aside);
-      const saved = await saveBeforeRemoval(options, aside, entry).catch(async (error: unknown) => {
-        await rename(aside, path);
-        throw error;
-      });
-      removal.recovery = saved.recovery;
-      removal.worktree = saved.nested ? "kept" : "removed";
-    }
-    const ref = `refs/heads/${branch}`;
-    const tip = await commitOf(repo, ref);
-    const merged = tip !== null && !mergedInto.includes(branch) && !mergedInto.includes(ref) && (await isMerged(repo, tip, mergedInto));
-    await withRepoLock(repo, lockDir, async () => {
-      if (entry && removal.worktree === "kept") await keepSubmodules(entry, aside);
-      if (entry) await deregister(repo, entry);
-      if (tip === null) return;
-      removal.branch = merged && (await checkedOutAt(repo, ref)) === null ? "deleted" : "kept";
-      if (removal.branch === "deleted") await git(bareView(repo), ["update-ref", "-d", ref, tip]);
-    });
-    if (removal.worktree === "kept") removal.keptAt = await keepAside(aside, path, options.now);
-    if (removal.worktree === "removed") {
-      const trash = join(dirname(path), `${trashPrefix(path)}${stamp(options.now)}-${process.pid}`);
-      await rename(aside, trash);
-      await removeTree(trash);
-    }
-    return removal;
-  });
 }
 
 /** What a worktree holds beyond its commit. Paths are relative to it; submodules are not looked into. */
@@ -300,15 +223,6 @@ async function dropBroken(repo: Repo, entry: WorktreeEntry): Promise<void> {
   await deregister(repo, entry);
 }
 
-/** git itself locks with "initializing" while it adds a worktree; left behind, it means that git was killed. */
-function checkUnlocked(entry: WorktreeEntry): void {
-  if (entry.locked === null || entry.locked === "initializing") return;
-  throw new UserError(`The worktree ${entry.path} is locked${entry.locked === "" ? "" : `: ${entry.locked}`}.`, {
-    hint: `unlock it first: git worktree unlock ${shellWord(entry.path)}`,
-    exit: "conflict",
-  });
-}
-
 /** A branch that was deleted under its worktree comes back where the worktree last stood. */
 async function reviveBranch(repo: Repo, ref: string, gitDir: string, startSha: string): Promise<void> {
   const log = await readFile(join(gitDir, "logs", "HEAD"), "utf8").catch(() => "");
@@ -332,98 +246,6 @@ async function repairLink(path: string, gitDir: string): Promise<void> {
   }
 }
 
-/** The file that leads from the git folder of a worktree to its repository. */
-async function repairCommonDir(repo: Repo, gitDir: string): Promise<void> {
-  if (await leadsToCommonDir({ gitDir, commonDir: repo.commonDir })) return;
-  await writeFile(join(gitDir, "commondir"), "../..\n");
-}
-
-/** Saves what the folder `aside`, a worktree that was moved, holds beyond `mergedInto`; says whether it holds repositories of its own. */
-async function saveBeforeRemoval(
-  options: RemoveWorktree,
-  aside: string,
-  entry: WorktreeEntry | undefined,
-): Promise<{ recovery: string | null; nested: boolean }> {
-  const { repo, branch, mergedInto } = options;
-  let tree: Tree = { gitDir: entry?.gitDir ?? "", commonDir: repo.commonDir, workTree: aside };
-  let head = entry ? await commitOf(tree, "HEAD") : null;
-  let stray: string | null = null;
-  try {
-    if (head === null) {
-      head = (await commitOf(repo, `refs/heads/${branch}`)) ?? (await gitText(repo, ["rev-parse", "--verify", "HEAD^{commit}"]));
-      stray = await strayGitDir(repo, head);
-      tree = { ...tree, gitDir: stray };
-    }
-    const key = { ...options.recovery, now: options.now };
-    const recovery = await saveRecovery(tree, key, (await isMerged(repo, head, mergedInto)) ? [head] : []);
-    return { recovery, nested: await holdsRepositories(tree) };
-  } finally {
-    if (stray !== null) await rm(stray, { recursive: true, force: true });
-  }
-}
-
-/** The canonical form of a worktree's path. Throws UserError for places where one must never stand, or be removed. */
-export async function checkWorktreePath(repo: Repo, given: string): Promise<string> {
-  const refuse = (why: string) =>
-    new UserError(`${given} cannot be a worktree: ${why}.`, {
-      hint: "set worktreeRoot to a folder of its own outside the repository",
-      exit: "unsafe",
-    });
-  if (!isAbsolute(given)) throw refuse("the path is not absolute");
-  if ((await lstat(given).catch(() => undefined))?.isSymbolicLink()) throw refuse("it is a symbolic link");
-  const path = await canonicalPath(given);
-  if (path === dirname(path)) throw refuse("it is the root of the file system");
-  if (contains(path, await canonicalPath(homedir()))) throw refuse("it is the home folder or contains it");
-  if (contains(path, repo.path) || contains(path, repo.commonDir)) throw refuse("it is the repository or contains it");
-  if (contains(repo.commonDir, path)) throw refuse("it lies inside the repository's git folder");
-  if (repo.workTree !== null && contains(repo.workTree, path)) throw refuse("it lies inside the repository");
-  for (const other of await listWorktrees(repo)) {
-    if (other.path === path || other.path === repo.commonDir) continue;
-    if (contains(other.path, path)) throw refuse(`it lies inside the worktree ${other.path}`);
-    if (contains(path, other.path)) throw refuse(`it contains the worktree ${other.path}`);
-  }
-  return path;
-}
-
-function contains(folder: string, path: string): boolean {
-  return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
-}
-
-/** Whether a folder says itself that it is, or was, a worktree of this repository. */
-async function isOurs(repo: Repo, path: string): Promise<boolean> {
-  const link = await readFile(join(path, ".git"), "utf8").catch(() => undefined);
-  if (link === undefined) return (await listWorktrees(repo)).some((each) => each.path === path);
-  return contains(join(repo.commonDir, "worktrees"), resolve(path, link.replace(/^gitdir: /, "").trim()));
-}
-
-function notAWorktree(repo: Repo, path: string): UserError {
-  return new UserError(`${path} exists and is not a worktree of ${repo.path}.`, {
-    hint: "move it away, or choose another worktreeRoot",
-    exit: "unsafe",
-  });
-}
-
-/** A git folder for a tree that lost its own, good for reading the tree only. */
-async function strayGitDir(repo: Repo, head: string): Promise<string> {
-  const gitDir = await mkdtemp(join(tmpdir(), "orchestrator-gitdir-"));
-  await writeFile(join(gitDir, "commondir"), `${repo.commonDir}\n`);
-  await writeFile(join(gitDir, "HEAD"), `${head}\n`);
-  return gitDir;
-}
-
-/** Whether a tree holds repositories that no commit of ours can save: untracked ones, and submodules that were fetched. */
-async function holdsRepositories(tree: Tree): Promise<boolean> {
-  const { untracked, submodules } = await nestedRepositories(tree);
-  for (const path of [...untracked, ...submodules]) if (await exists(join(tree.workTree, path, ".git"))) return true;
-  return false;
-}
-
-/** The git folders of submodules live in the registration of their worktree and would go with it. */
-async function keepSubmodules(entry: WorktreeEntry, folder: string): Promise<void> {
-  const modules = join(entry.gitDir, "modules");
-  if (await exists(modules)) await rename(modules, join(folder, ".git-modules"));
-}
-
 /** Whether the folder of a registered worktree stands; one that git was killed while making, or that a person emptied, does not. */
 async function isFilled(path: string, entry: WorktreeEntry): Promise<boolean> {
   if (await holdsFiles(path)) return true;
@@ -435,76 +257,6 @@ async function holdsFiles(path: string): Promise<boolean> {
   return names.some((name) => name !== ".git");
 }
 
-async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined)) !== undefined;
-}
-
-/** Which branch a worktree was made for: its HEAD is not proof, an agent may check out what it likes. */
-async function readMark(gitDir: string): Promise<string | undefined> {
-  return readFile(join(gitDir, markName), "utf8").catch(() => undefined);
-}
-
-async function writeMark(gitDir: string, branch: string): Promise<void> {
-  await writeFile(join(gitDir, markName), branch);
-}
-
-const markName = "orchestrator-branch";
-
-/** No branch can have this name. */
-const integrationMark = ": integration";
-
 function adoptionPath(path: string): string {
   return `${path}.adopt~`;
-}
-
-/** "~" is in no ticket id, so the trash of one ticket is never taken for that of another. */
-function trashPrefix(path: string): string {
-  return `.trash-${basename(path)}~`;
-}
-
-function stamp(at: string): string {
-  return at.replaceAll(/[-:.]/g, "");
-}
-
-function removalPath(path: string): string {
-  return join(dirname(path), `.removing-${basename(path)}~`);
-}
-
-/** A removal that was killed before it was done saving: the folder goes back to its place. */
-async function undoInterruptedRemoval(path: string): Promise<void> {
-  const aside = removalPath(path);
-  if (!(await exists(aside))) return;
-  if (await exists(path)) await keepAside(aside, path, new Date().toISOString());
-  else await rename(aside, path);
-}
-
-/** Gives a folder that must not be deleted a visible name beside the worktree's path, and returns it. */
-async function keepAside(folder: string, path: string, now: string): Promise<string> {
-  const kept = `${path}.kept-${stamp(now)}-${process.pid}`;
-  await rename(folder, kept);
-  return kept;
-}
-
-/** What a removal that was killed had saved already and was about to delete. */
-async function sweepTrash(path: string): Promise<void> {
-  for (const name of await readdir(dirname(path)).catch(() => [])) {
-    if (name.startsWith(trashPrefix(path))) await removeTree(join(dirname(path), name));
-  }
-}
-
-async function removeTree(path: string): Promise<void> {
-  try {
-    await rm(path, { recursive: true, force: true, maxRetries: 3 });
-  } catch {
-    // Some tools write-protect the folders of their caches.
-    await makeWritable(path);
-    await rm(path, { recursive: true, force: true, maxRetries: 3 });
-  }
-}
-
-async function makeWritable(folder: string): Promise<void> {
-  await chmod(folder, 0o700);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) await makeWritable(join(folder, entry.name));
-  }
 }

@@ -4,6 +4,7 @@ import { dirname, join, resolve } from "node:path";
 import type { Config, ConfigFile } from "../domain/config.ts";
 import { type Problem, suggestion, UserError } from "../domain/errors.ts";
 import type { Check } from "../lib/json-schema.ts";
+import { worktreeRootProblem } from "../lib/worktree-root.ts";
 import { bundledAssets } from "./assets.ts";
 import { readTextFile } from "./read-text.ts";
 import { parseYamlText } from "./yaml-text.ts";
@@ -24,7 +25,7 @@ export interface ConfigOptions {
 export function glanceAtConfig(options: ConfigOptions, fits: Check): Config | undefined {
   const file = findConfigFile(options);
   const { raw, findings } = parseYamlText(readOwnFile(file).text, file);
-  if (findings.length > 0 || !fits(raw) || problemsOfContent(raw).length > 0) return undefined;
+  if (findings.length > 0 || !fits(raw) || problemsOfContent(raw, file, options.env).length > 0) return undefined;
   return resolveConfig(raw as ConfigFile, file, options.env);
 }
 
@@ -85,10 +86,8 @@ export function resolveConfig(value: ConfigFile, file: string, env: Env): Config
   const home = env.ORCHESTRATOR_HOME ? resolve(env.ORCHESTRATOR_HOME) : folder;
   const bundled = bundledAssets();
   const { stateDir, logDir, worktreeRoot, workflowDir, promptDir, scriptDir, skillsDir, ...rest } = value;
-  const dir = (given: string | undefined, fallback: string) => {
-    if (given === undefined) return join(home, fallback);
-    return given.startsWith("~/") ? join(env.HOME || homedir(), given.slice(2)) : resolve(folder, given);
-  };
+  const dir = (given: string | undefined, fallback: string) =>
+    given === undefined ? join(home, fallback) : resolveFolder(given, folder, env);
   return {
     ...rest,
     file,
@@ -103,11 +102,16 @@ export function resolveConfig(value: ConfigFile, file: string, env: Env): Config
   };
 }
 
+/** A folder as the file names it: relative to the file's own, or to the home folder after `~`. */
+function resolveFolder(given: string, folder: string, env: Env): string {
+  return given === "~" || given.startsWith("~/") ? join(env.HOME || homedir(), given.slice(1)) : resolve(folder, given);
+}
+
 /** What is wrong that the schema cannot say. Works on unchecked content, so that all errors of a file show at once. */
-export function problemsOfContent(raw: unknown): Problem[] {
+export function problemsOfContent(raw: unknown, file: string, env: Env): Problem[] {
   if (!isRecord(raw)) return [];
   const problems: Problem[] = [];
-  const { defaultAgent, agents, mcpServers } = raw;
+  const { defaultAgent, agents, mcpServers, worktreeRoot } = raw;
   if (typeof defaultAgent === "string" && isRecord(agents) && !Object.hasOwn(agents, defaultAgent)) {
     const names = Object.keys(agents);
     problems.push({
@@ -116,6 +120,17 @@ export function problemsOfContent(raw: unknown): Problem[] {
       path: ["defaultAgent"],
       message: `no agent is called "${defaultAgent}"${suggestion(defaultAgent, names)}`,
       fix: `use one of ${names.join(", ") || "(none is defined)"}, or define it under agents`,
+    });
+  }
+  const root = typeof worktreeRoot === "string" ? resolveFolder(worktreeRoot, dirname(file), env) : undefined;
+  const why = root === undefined ? undefined : worktreeRootProblem(root, env.HOME || homedir());
+  if (why !== undefined) {
+    problems.push({
+      severity: "error",
+      rule: "worktree-root",
+      path: ["worktreeRoot"],
+      message: `worktrees cannot be kept right in ${root}: ${why}`,
+      fix: `name a folder of its own, such as ${join(dirname(file), "worktrees")}`,
     });
   }
   return [...problems, ...secretsIn(agents, ["agents"]), ...secretsIn(mcpServers, ["mcpServers"])];

@@ -13,7 +13,7 @@ export function loadConfig(options: ConfigOptions): { config: Config; findings: 
   const file = findConfigFile(options);
   const { text } = readOwnFile(file);
   const yaml = parseYaml(text, file, ConfigFile);
-  const findings = sortFindings([...yaml.findings, ...problemsOfContent(yaml.raw).map(yaml.place)]);
+  const findings = sortFindings([...yaml.findings, ...problemsOfContent(yaml.raw, file, options.env).map(yaml.place)]);
   if (yaml.value === undefined || findings.some((f) => f.severity === "error")) {
     throw findingsError(
       `The configuration ${file} is not usable:`,

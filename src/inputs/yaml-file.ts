@@ -1,5 +1,5 @@
 import type { z } from "zod";
-import { type Finding, formatFinding, UserError } from "../domain/errors.ts";
+import { type Finding, formatFindingInFull, UserError } from "../domain/errors.ts";
 import { readTextFile } from "./read-text.ts";
 import { problemsOf } from "./schema-problems.ts";
 import { broken, parseYamlText, type YamlText } from "./yaml-text.ts";
@@ -55,5 +55,5 @@ export function sortFindings(findings: Finding[]): Finding[] {
 /** One error for a person out of all errors of a file. */
 export function findingsError(what: string, findings: Finding[], hint?: string): UserError {
   const errors = findings.filter((f) => f.severity === "error");
-  return new UserError([what, ...errors.map((f) => `  ${formatFinding(f)}`)].join("\n"), { exit: "invalid", hint });
+  return new UserError([what, ...errors.map((f) => `  ${formatFindingInFull(f)}`)].join("\n"), { exit: "invalid", hint });
 }

@@ -1,6 +1,7 @@
 /** YAML without schemas: what needs nothing but a few values of a file should not have to load them. */
 import { type Document, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, type Node, parseAllDocuments, visit } from "yaml";
 import type { Finding, Problem } from "../domain/errors.ts";
+import { quoteAt } from "./quote.ts";
 
 type Path = (string | number)[];
 
@@ -31,7 +32,7 @@ export function parseYamlText(text: string, file: string): YamlText {
     return broken(file, syntax(file, text, 0, "empty", "the file is empty", "fill it in, or remove it"));
   }
   const at = (offset: number) => position(lines, offset);
-  const findings = syntaxFindings(documents, file, at);
+  const findings = syntaxFindings(documents, file, (offset) => ({ ...at(offset), ...quoteAt(text, offset) }));
   if (findings.length > 0) return broken(file, ...findings);
 
   let raw: unknown;
@@ -62,7 +63,8 @@ function fieldName(path: Path): string {
 
 function syntax(file: string, text: string, offset: number, rule: string, message: string, fix: string): Finding {
   const before = text.slice(0, offset).split("\n");
-  return { severity: "error", rule, file, line: before.length, column: (before.at(-1)?.length ?? 0) + 1, field: "", message, fix };
+  const place = { line: before.length, column: (before.at(-1)?.length ?? 0) + 1, ...quoteAt(text, offset) };
+  return { severity: "error", rule, file, ...place, field: "", message, fix };
 }
 
 // An offset at or behind the end has no line of its own.
@@ -111,7 +113,11 @@ const syntaxFixes: Record<string, string> = {
   BAD_SCALAR_START: "put the value in quotes",
 };
 
-function syntaxFindings(documents: Document.Parsed[], file: string, at: (offset: number) => { line: number; column: number }): Finding[] {
+function syntaxFindings(
+  documents: Document.Parsed[],
+  file: string,
+  at: (offset: number) => Pick<Finding, "line" | "column" | "quote">,
+): Finding[] {
   const findings: Finding[] = [];
   const add = (offset: number, rule: string, message: string, fix: string) =>
     findings.push({ severity: "error", rule, file, ...at(offset), field: "", message, fix });

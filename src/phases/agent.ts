@@ -12,17 +12,19 @@ import type { AgentReport, Verdict } from "../domain/session.ts";
 import type { HistoryEntry } from "../domain/ticket.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
 import { startPoint } from "../git/base.ts";
-import { changedPaths, commitAll, diffText, resetTo } from "../git/commit.ts";
+import { changedPaths, commitAll, diffText } from "../git/commit.ts";
 import { commitOf, gitText, type Repo } from "../git/git.ts";
 import { saveCommit, snapshotTree } from "../git/recovery.ts";
 import { isAncestor, mergeBase, treeOf } from "../git/refs.ts";
 import { type Worktree, worktreeState } from "../git/worktree.ts";
+import { resetTo } from "../git/worktree-removal.ts";
 import { renderPrompt } from "../inputs/prompts.ts";
 import { writeDurable } from "../state/atomic-write.ts";
 import { captureOutput, passedRun } from "./capture.ts";
-import { commonEnding, excerpt, failedRun, runLimits } from "./ending.ts";
+import { commonEnding, excerpt, failedRun } from "./ending.ts";
 import { childEnvironment } from "./environment.ts";
 import type { PhaseContext, PhaseHandler, Start } from "./phase.ts";
+import { programStart } from "./program-start.ts";
 import { outsideScope } from "./scope.ts";
 import { phaseVariables } from "./variables.ts";
 import { baseOf, branchFacts, commitSubject, commitTrailers, repositoryOf, worktreeOf } from "./workspace.ts";
@@ -35,7 +37,7 @@ type Context = PhaseContext<PhaseOf<"agent">>;
 /** Runs a coding agent in the ticket's worktree, commits what it leaves, and judges the run by evidence. */
 export const agent: PhaseHandler<PhaseOf<"agent">> = {
   async start(context): Promise<Start> {
-    const { phase, config, ref } = context;
+    const { phase, config } = context;
     const { configured, adapter } = agentConfig(context);
     const repo = await repositoryOf(context);
     const base = await baseOf(context, repo);
@@ -66,24 +68,19 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       session.kind === "resume"
         ? verdictReminder
         : `${interruptionNote(context)}${renderPrompt(config.promptDirs, phase.promptTemplate, variables)}`;
-    const spec: RunSpec = {
-      ...ref,
-      schema: 1,
-      phase: phase.id,
-      phaseType: phase.type,
+    return programStart(context, env, {
       argv: command.argv,
       cwd: worktree.path,
-      envNames: Object.keys(env),
-      stdin: "prompt",
+      prompt: `${command.stdinPrefix}${prompt}`,
       stdout: command.stdout,
       reader: adapter.provider,
       ...priorUsage(context, session),
-      ...runLimits(context, { idleSeconds: config.agentIdleTimeoutSeconds }),
+      idleSeconds: config.agentIdleTimeoutSeconds,
       keepBytes,
       stop: command.stop,
       data: { agent: context.agent, head: worktree.head, ...(phase.readOnly ? { files: await filesOf(worktree) } : {}) },
-    };
-    return { kind: "run", spec, env, prompt: `${command.stdinPrefix}${prompt}`, notes: command.notes };
+      notes: command.notes,
+    });
   },
 
   async settle(now, spec, exit): Promise<TicketEvent> {

@@ -4,17 +4,16 @@ import type { TicketEvent } from "../domain/event.ts";
 import type { ExitRecord, RunSpec } from "../domain/run.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
 import { openRepo } from "../git/git.ts";
-import { removeIntegrationWorktree } from "../git/worktree.ts";
+import { removeIntegrationWorktree } from "../git/worktree-removal.ts";
 import { passedRun } from "./capture.ts";
 import { checkCommands } from "./check-commands.ts";
 import { type CheckOrder, type CheckReport, couldNotRun } from "./check-report.ts";
-import { commonEnding, excerpt, failedRun, runLimits } from "./ending.ts";
+import { commonEnding, excerpt, failedRun } from "./ending.ts";
 import { childEnvironment } from "./environment.ts";
 import type { PhaseContext, PhaseHandler, Start } from "./phase.ts";
+import { programStart } from "./program-start.ts";
 import { phaseVariables } from "./variables.ts";
 import { baseOf, branchFacts, repositoryOf, worktreeOf } from "./workspace.ts";
-
-const keepBytes = 8 * 1024 * 1024;
 
 /** Runs the project's own checks on the ticket's worktree. What fails now and passed before the change fails the phase. */
 export const checks: PhaseHandler<PhaseOf<"checks">> = {
@@ -50,23 +49,8 @@ export function checkRun(
   data: Record<string, unknown>,
 ): Start {
   const env = childEnvironment(context, phaseVariables(context, { base }), { kind: "checks" });
-  const spec: RunSpec = {
-    ...context.ref,
-    schema: 1,
-    phase: context.phase.id,
-    phaseType: context.phase.type,
-    argv: [context.self.node, context.self.checksRunner, context.runDir],
-    cwd,
-    envNames: Object.keys(env),
-    stdin: "none",
-    stdout: "pump",
-    reader: null,
-    ...runLimits(context, { idleSeconds: null }),
-    keepBytes,
-    stop: { signal: "SIGTERM", graceMs: 10_000 },
-    data: { ...data, checks: order },
-  };
-  return { kind: "run", spec, env, prompt: null };
+  const argv = [context.self.node, context.self.checksRunner, context.runDir];
+  return programStart(context, env, { argv, cwd, data: { ...data, checks: order } });
 }
 
 /** Where failing checks are tried on the commit before the change; beside the ticket's worktree, so that relative paths still lead somewhere. */

@@ -90,11 +90,3 @@ function lastLine(text: string): string {
 function seconds(exit: ExitRecord): number {
   return Math.round(exit.durationMs / 1000);
 }
-
-/** The limits of a run in milliseconds. */
-export function runLimits(context: PhaseContext, fallback: { idleSeconds: number | null }): { wallMs: number; idleMs: number | null } {
-  const { phase, config } = context;
-  const wall = phase.type === "poll" ? phase.checkTimeoutSeconds : (phase.timeoutSeconds ?? config.phaseTimeoutSeconds);
-  const idle = phase.idleTimeoutSeconds ?? fallback.idleSeconds;
-  return { wallMs: wall * 1000, idleMs: idle === null ? null : idle * 1000 };
-}

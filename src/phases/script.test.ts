@@ -122,7 +122,8 @@ describe("how a run ended", () => {
   it("P5 a check of a poll that would not die is not looked past", async () => {
     const waiting = phaseContext<PhaseOf<"poll">>(home, { type: "poll", id: "wait", command: "x.sh" });
     const settle = (fields: Partial<ExitRecord>) => poll.settle(waiting, {} as never, exitRecord({ end: "timeout", ...fields }));
-    expect(await settle({})).toMatchObject({ type: "pending" });
+    const reason = "the check did not end within 60 s";
+    expect(await settle({ durationMs: 61_000 })).toMatchObject({ type: "pending", durationMs: 61_000, reason });
     expect(await settle({ survivors: [7] })).toMatchObject({ type: "faulted" });
   });
 

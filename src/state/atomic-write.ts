@@ -5,6 +5,7 @@ import {
   fsyncSync,
   linkSync,
   lstatSync,
+  mkdirSync,
   openSync,
   readdirSync,
   readSync,
@@ -31,6 +32,7 @@ export const disk = {
   fsyncSync,
   linkSync,
   lstatSync,
+  mkdirSync,
   openSync,
   readSync,
   readdirSync,
@@ -165,6 +167,23 @@ export async function makeDir(dir: string): Promise<void> {
   const first = await disk.mkdir(dir, { recursive: true, mode: 0o700 });
   if (first === undefined) return;
   for (let made = dir; made.length >= first.length; made = dirname(made)) await syncDir(dirname(made));
+}
+
+/**
+ * Creates a folder (0700) and its missing parents below `root`, durably. `root` itself is never created: where somebody
+ * has moved it away, this throws ENOENT and leaves nothing in its old place.
+ */
+export async function makeDirBelow(root: string, dir: string): Promise<void> {
+  try {
+    await disk.mkdir(dir, { mode: 0o700 });
+  } catch (error) {
+    if (hasCode(error, "EEXIST") && disk.lstatSync(dir, { throwIfNoEntry: false })?.isDirectory()) return;
+    const parent = dirname(dir);
+    if (!hasCode(error, "ENOENT") || parent === root) throw error;
+    await makeDirBelow(root, parent);
+    return makeDirBelow(root, dir);
+  }
+  await syncDir(dirname(dir));
 }
 
 /** Gives `path` a second name. False when that name is taken. */

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { expect, it } from "vitest";
 import { tempDir } from "../testing/temp.ts";
 import { readDaemonRecord, removeDaemonRecord, writeDaemonRecord } from "./daemon-record.ts";
@@ -10,8 +10,19 @@ it("keeps a record of who runs", async () => {
   const record = { pid: 7, start: "1", bootId: "b", version: "0.1.0", since: "2026-11-21T12:00:00.000Z" };
   await writeDaemonRecord(home, record);
   expect(readDaemonRecord(home)).toEqual(record);
-  await removeDaemonRecord(home);
+  await removeDaemonRecord(home, record);
   expect(readDaemonRecord(home)).toBeUndefined();
+});
+
+it("P5 a daemon that another one took over from leaves that one's record alone", async () => {
+  const home = tempDir();
+  const other = { pid: 7, start: "1", bootId: "b", version: "0.1.0", since: "2026-11-21T12:00:00.000Z" };
+  await writeDaemonRecord(home, other);
+  for (const differing of [{ pid: 8 }, { start: "2" }, { bootId: "c" }]) await removeDaemonRecord(home, { ...other, ...differing });
+  expect(readDaemonRecord(home)).toEqual(other);
+  writeFileSync(daemonFile(home), "[]");
+  await removeDaemonRecord(home, other);
+  expect(readFileSync(daemonFile(home), "utf8")).toBe("[]");
 });
 
 it("P10 refuses a record that no daemon wrote", () => {

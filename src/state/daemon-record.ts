@@ -37,7 +37,9 @@ function isRecord(value: unknown): value is DaemonRecord {
   return Number.isInteger(pid) && [start, bootId, version, since].every((field) => typeof field === "string");
 }
 
-/** Removes daemon.json when the daemon ends in good order. */
-export async function removeDaemonRecord(home: string): Promise<void> {
-  await removeIfThere(daemonFile(home));
+/** Removes daemon.json when the daemon that `own` identifies ends in good order; another daemon's, or what none wrote, stays. */
+export async function removeDaemonRecord(home: string, own: Pick<DaemonRecord, "pid" | "start" | "bootId">): Promise<void> {
+  const record = readJson(daemonFile(home));
+  const isOwn = isRecord(record) && record.pid === own.pid && record.start === own.start && record.bootId === own.bootId;
+  if (isOwn) await removeIfThere(daemonFile(home));
 }

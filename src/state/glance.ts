@@ -8,7 +8,7 @@ import { parseJson, readJson, readTextFile } from "./json.ts";
 import { allRevsDir, planDir, planFile, revFile, ticketFile } from "./layout.ts";
 import type { PlanEntry, TicketEntry } from "./load.ts";
 import { migrate, planMigrations, ticketMigrations } from "./migrate.ts";
-import { listPlans, listProblems, ticketNames } from "./plan-list.ts";
+import { listPlans, listProblems, planTwins, ticketNames } from "./plan-list.ts";
 import type { TicketRef } from "./tickets.ts";
 import { longestText, toTicket } from "./to-ticket.ts";
 
@@ -26,7 +26,9 @@ export interface Shapes {
 export function glanceAtPlans(stateDir: string, shapes: Shapes): ReadonlyMap<string, PlanEntry> | undefined {
   try {
     const plans = new Map<string, PlanEntry>();
-    for (const id of listPlans(stateDir)) {
+    const ids = listPlans(stateDir);
+    if (planTwins(stateDir, ids).size > 0) return undefined;
+    for (const id of ids) {
       const plan = glanceAtPlan(stateDir, id, shapes);
       if (!plan) return undefined;
       plans.set(id, plan);
@@ -55,7 +57,7 @@ function glanceAtPlan(stateDir: string, planId: string, shapes: Shapes): PlanEnt
     if (!ticket) return undefined;
     tickets.set(ticketId, { ticket, problem: null });
   }
-  return { plan, problems: [], tickets };
+  return { plan, problems: [], tickets, twin: null, ticketTwins: new Map() };
 }
 
 /** A ticket whose file shows exactly what its last revision says; that one is found by the next number being free. */

@@ -20,7 +20,8 @@ const IntentFile = z.discriminatedUnion("type", [
   z.object({ type: z.literal("reject"), ...to, feedback: text }),
   z.object({ type: z.literal("pause-plan"), planId: Id, by: text, reason: text }),
   z.object({ type: z.literal("resume-plan"), planId: Id, by: text }),
-  z.object({ type: z.literal("run"), ...to }),
+  z.object({ type: z.literal("cancel-plan"), planId: Id, by: text, reason: text }),
+  z.object({ type: z.literal("upgrade-workflow"), planId: Id, by: text, workflow: text.optional() }),
 ]);
 
 const AnswerFile = z.discriminatedUnion("result", [

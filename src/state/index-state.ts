@@ -34,6 +34,8 @@ export interface IndexState {
   readonly straysIn: Set<string>;
   /** All tickets in the order in which polls look at them; undefined when some came or went. */
   ticketRing: TrackedTicket[] | undefined;
+  /** Plans whose folder went away under a step; what is still under way on them has to end before they are read again. */
+  dropped: TrackedPlan[];
   /** What is new and not told yet; a poll that fails leaves it to the next one. */
   changes: Change[];
   watching: Watching | undefined;

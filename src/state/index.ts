@@ -1,11 +1,12 @@
 import { UserError } from "../domain/errors.ts";
 import type { Plan } from "../domain/plan.ts";
 import type { Ticket } from "../domain/ticket.ts";
+import { hasCode } from "./atomic-write.ts";
 import { type IndexState, inTurn, keepInTrash, trashMs } from "./index-state.ts";
 import { foldLateSaves } from "./late-saves.ts";
 import { planFile, plansDir } from "./layout.ts";
 import { type PlanEntry, signatureAt, type TrackedPlan, type TrackedTicket } from "./load.ts";
-import { addPlan, lookAtPlan, lookAtRoot } from "./look-at-plans.ts";
+import { addPlan, hasFolder, judgeTwins, lookAtPlan, lookAtRoot, planGone } from "./look-at-plans.ts";
 import { deliverIntents, lookAtTicket, unmoved } from "./look-at-ticket.ts";
 import { listPlans } from "./plan-list.ts";
 import { type PlanChange, updatePlan } from "./plans.ts";
@@ -42,11 +43,12 @@ export interface Index {
   watch(callback: () => void): void;
   /**
    * Commits the runner-owned fields of `ticket` as its next revision; planner-owned fields stay as the index has them.
-   * `settled` names an intent that this applies or refuses. Steps on one ticket happen one after the other.
-   * Throws Fenced, system errors (nothing is committed then), and an Error for a ticket that a later commit outdated.
+   * `settled` names an intent that this applies, or refuses for the reason in `refused`. Steps on one ticket happen one after the other.
+   * Throws Fenced, system errors (nothing is committed then), an Error for a ticket that a later commit outdated, and a
+   * UserError when the plan's folder has gone away: the index does not have the plan then, until a poll finds it back.
    */
-  commit(planId: string, ticket: Ticket, settled?: string): Promise<Ticket>;
-  /** Changes `status` or `hold` of a plan. Throws Unreadable for a plan.json that cannot be used, and system errors. */
+  commit(planId: string, ticket: Ticket, settled?: string, refused?: string): Promise<Ticket>;
+  /** Changes `status` or `hold` of a plan. Throws Unreadable for a plan.json that cannot be used, system errors, and as `commit` for a folder that went away. */
   updatePlan(planId: string, change: PlanChange): Promise<Plan>;
   /** Whether a commit of late has applied this intent. */
   hasApplied(planId: string, ticketId: string, intentId: string): boolean;
@@ -70,6 +72,7 @@ export function openIndex(stateDir: string, options: IndexOptions): Index {
     lateSaves: [],
     straysIn: new Set(),
     ticketRing: undefined,
+    dropped: [],
     changes: [],
     watching: undefined,
   };
@@ -77,8 +80,10 @@ export function openIndex(stateDir: string, options: IndexOptions): Index {
   const planTurn = { next: 0 };
   let polls: Promise<unknown> = Promise.resolve();
   for (const id of listPlans(stateDir)) addPlan(state, id);
+  judgeTwins(state);
 
   async function pollNow(budget: number): Promise<Change[]> {
+    for (const plan of state.dropped.splice(0)) await Promise.all([plan, ...plan.tickets.values()].map((entry) => entry.tail));
     state.changes.push(...lookAtRoot(state));
     const hintedPlans = [...state.hintedPlans].flatMap((id) => state.plans.get(id) ?? []);
     state.hintedPlans.clear();
@@ -114,8 +119,9 @@ export function openIndex(stateDir: string, options: IndexOptions): Index {
     const updated = await updatePlan(stateDir, plan.id, change).catch((error) => {
       // The plan may lie in the trash alone.
       state.straysIn.add(plan.id);
-      throw error;
+      throw hasCode(error, "ENOENT") ? planGone(state, plan.id, error) : error;
     });
+    if (!updated && !hasFolder(state, plan.id)) throw planGone(state, plan.id);
     if (!updated) throw new UserError(`${planFile(stateDir, plan.id)} is gone.`, { hint: "write it again", exit: "notFound" });
     keepInTrash(state, plan.id, updated.trash, now() + trashMs);
     plan.plan = updated.plan;
@@ -133,10 +139,12 @@ export function openIndex(stateDir: string, options: IndexOptions): Index {
     watch(callback) {
       state.watching = startWatching(state, callback);
     },
-    async commit(planId, ticket, settled) {
+    async commit(planId, ticket, settled, refused) {
       mayWrite();
       const entry = find(planId, ticket.ticketId);
-      return inTurn(entry, () => commitTicket(state, entry, ticket, settled));
+      return inTurn(entry, () => commitTicket(state, entry, ticket, settled, refused)).catch((error: unknown) => {
+        throw hasCode(error, "ENOENT") ? planGone(state, planId, error) : error;
+      });
     },
     async updatePlan(planId, change) {
       mayWrite();

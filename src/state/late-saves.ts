@@ -1,11 +1,11 @@
 import { basename, join } from "node:path";
-import { disk, linkUnlessThere, removeIfThere, systemCode } from "./atomic-write.ts";
+import { disk, hasCode, linkUnlessThere, removeIfThere, systemCode } from "./atomic-write.ts";
 import type { Change } from "./index.ts";
 import { graceMs, halfWritten, type IndexState, inTurn, keepInTrash, type LateSave, trashMs } from "./index-state.ts";
 import { readTextFile, Unreadable } from "./json.ts";
 import { planFile, trashDir } from "./layout.ts";
 import type { TrackedPlan, TrackedTicket } from "./load.ts";
-import { lookAtPlan } from "./look-at-plans.ts";
+import { lookAtPlan, planGone } from "./look-at-plans.ts";
 import { foldLatePlan, planDigestOfTrash } from "./plans.ts";
 import { ticketOfTrash } from "./projection.ts";
 import { foldText } from "./ticket-steps.ts";
@@ -70,6 +70,10 @@ async function foldLateSave(state: IndexState, plan: TrackedPlan, { path }: Late
   } catch (error) {
     const unreadable = error instanceof Unreadable;
     if (!unreadable && systemCode(error) === undefined) throw error;
+    if (hasCode(error, "ENOENT")) {
+      planGone(state, plan.id, error);
+      return [];
+    }
     try {
       if (unreadable && !halfWritten(state, path)) return [await setAside(state, plan.id, ticketId, path, error)];
     } catch (failed) {

@@ -5,8 +5,8 @@ import type { Ticket } from "../domain/ticket.ts";
 import { instant } from "../domain/time.ts";
 import { disk, namesIn, signatureOf, sweep, systemCode } from "./atomic-write.ts";
 import { type Problem, readTextFile, systemProblem, Unreadable } from "./json.ts";
-import { allRevsDir, planDir, planFile, plansDir, revsDir, ticketFile, ticketsDir } from "./layout.ts";
-import { listProblems, ticketNames } from "./plan-list.ts";
+import { allRevsDir, pinnedWorkflowsDir, planDir, planFile, plansDir, revsDir, ticketFile, ticketsDir } from "./layout.ts";
+import { listProblems, ticketNames, ticketTwins } from "./plan-list.ts";
 import { readPlan } from "./plans.ts";
 import { digestOf, parseTicket, readTruth, type TicketRef, type Truth } from "./tickets.ts";
 import { toTicket } from "./to-ticket.ts";
@@ -22,7 +22,14 @@ export interface PlanEntry {
   plan: Plan | null;
   problems: Problem[];
   tickets: ReadonlyMap<string, TicketEntry>;
+  /** Why nothing of the plan may start although its files can be used: another plan's id differs from its own in case only. */
+  twin: Problem | null;
+  /** The same of single tickets, by id; each is among `problems`, too. */
+  ticketTwins: ReadonlyMap<string, Problem>;
 }
+
+/** Shared, so that whoever compares sees at once that nothing has changed. */
+const noTwins: ReadonlyMap<string, Problem> = new Map();
 
 export interface TrackedTicket extends TicketEntry {
   ref: TicketRef;
@@ -148,6 +155,8 @@ export function loadPlan(stateDir: string, id: string, now: number, writer: bool
     plan: null,
     problems: [],
     tickets: new Map(),
+    twin: null,
+    ticketTwins: noTwins,
     id,
     planSignature: undefined,
     ticketsSignature: undefined,
@@ -176,7 +185,7 @@ export function failPlan(plan: TrackedPlan, stateDir: string, code: string): voi
 
 function readFolder(plan: TrackedPlan, stateDir: string, now: number, writer: boolean): void {
   const { id } = plan;
-  if (writer) for (const dir of [planDir(stateDir, id), ticketsDir(stateDir, id)]) sweep(dir);
+  if (writer) for (const dir of [planDir(stateDir, id), ticketsDir(stateDir, id), pinnedWorkflowsDir(stateDir, id)]) sweep(dir);
   plan.ticketsSignature = signatureAt(ticketsDir(stateDir, id), now);
   readPlanFile(plan, stateDir, now);
   const { ids, bad } = ticketNames(stateDir, id);
@@ -216,16 +225,12 @@ export function readPlanFile(plan: TrackedPlan, stateDir: string, now: number): 
 /** Sets a plan's problems from its file, its list and its tickets. `bad` are file names that can be no id. */
 export function judgePlan(plan: TrackedPlan, stateDir: string, bad: string[]): void {
   const file = planFile(stateDir, plan.id);
-  const present = [...plan.tickets.values()].filter((entry) => !entry.absent);
+  const present = [...plan.tickets.values()].filter((entry) => !entry.absent).map((entry) => entry.ref.ticketId);
+  const twins = plan.plan ? ticketTwins(file, plan.plan, present) : noTwins;
+  plan.ticketTwins = twins.size === 0 ? noTwins : twins;
   plan.problems = [
     ...(plan.ownProblem ? [plan.ownProblem] : []),
-    ...(plan.plan
-      ? listProblems(
-          file,
-          plan.plan,
-          present.map((entry) => entry.ref.ticketId),
-        )
-      : []),
+    ...(plan.plan ? listProblems(file, plan.plan, present) : []),
     ...bad.map((name) => ({
       file: join(ticketsDir(stateDir, plan.id), `${name}.json`),
       message: "this name cannot be a ticket id",

@@ -1,10 +1,11 @@
 import { join } from "node:path";
-import { systemCode } from "./atomic-write.ts";
+import { UserError } from "../domain/errors.ts";
+import { disk, systemCode } from "./atomic-write.ts";
 import type { Change } from "./index.ts";
 import { halfWritten, type IndexState } from "./index-state.ts";
-import { planFile, plansDir, ticketsDir } from "./layout.ts";
+import { planDir, planFile, plansDir, ticketsDir } from "./layout.ts";
 import { failPlan, judgePlan, loadPlan, loadTicket, readPlanFile, signatureAt, type TrackedPlan } from "./load.ts";
-import { listPlans, ticketNames } from "./plan-list.ts";
+import { listPlans, planTwins, ticketNames } from "./plan-list.ts";
 import { listRevisions } from "./tickets.ts";
 
 /** Reads a plan that the index does not hold yet. Never throws for what its files hold. */
@@ -32,18 +33,57 @@ export function lookAtRoot(state: IndexState): Change[] {
   state.rootSignature = signature;
   const changes: Change[] = [];
   for (const id of plans.keys()) {
-    if (present.has(id)) continue;
-    plans.delete(id);
-    state.ticketRing = undefined;
-    state.watching?.forgetPlan(id);
-    changes.push({ planId: id, kind: "removed" });
+    if (!present.has(id)) changes.push(removePlan(state, id));
   }
   for (const id of present) {
     if (plans.has(id)) continue;
     addPlan(state, id);
     changes.push({ planId: id, kind: "added" });
   }
+  return [...changes, ...judgeTwins(state)];
+}
+
+/** Says of each plan whether another one's id differs from its own in case only. */
+export function judgeTwins({ plans, stateDir }: IndexState): Change[] {
+  const twins = planTwins(stateDir, plans.keys());
+  const changes: Change[] = [];
+  for (const [planId, plan] of plans) {
+    const twin = twins.get(planId) ?? null;
+    if (twin?.message === plan.twin?.message) continue;
+    plan.twin = twin;
+    changes.push({ planId, kind: "changed" });
+  }
   return changes;
+}
+
+function removePlan(state: IndexState, id: string): Change {
+  state.plans.delete(id);
+  state.ticketRing = undefined;
+  state.watching?.forgetPlan(id);
+  return { planId: id, kind: "removed" };
+}
+
+/**
+ * Takes a plan off the index whose folder went away under a step, and gives the error to throw. How much of that step
+ * the folder has taken along, only reading it again can tell: the next poll does, should it be back.
+ */
+export function planGone(state: IndexState, id: string, cause?: unknown): UserError {
+  const plan = state.plans.get(id);
+  if (plan) {
+    state.dropped.push(plan);
+    state.rootSignature = undefined;
+    state.changes.push(removePlan(state, id));
+  }
+  return new UserError(`The folder of plan "${id}" went away: ${planDir(state.stateDir, id)}`, {
+    hint: "bring it back and everything goes on; to end a plan for good, use: orchestrator cancel-plan",
+    exit: "notFound",
+    cause,
+  });
+}
+
+/** Whether a plan's folder is there. */
+export function hasFolder({ stateDir }: IndexState, id: string): boolean {
+  return disk.lstatSync(planDir(stateDir, id), { throwIfNoEntry: false }) !== undefined;
 }
 
 /** Looks at plan.json and at the names of the ticket files. A folder that cannot be read is the plan's problem. */

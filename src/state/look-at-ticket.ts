@@ -3,6 +3,7 @@ import type { Change } from "./index.ts";
 import { graceMs, type IndexState, judgeTicket } from "./index-state.ts";
 import { type Problem, readTextFile, statFile, Unreadable } from "./json.ts";
 import { judgePlan, loadTicket, missing, settled, signatureAt, type TrackedPlan, type TrackedTicket } from "./load.ts";
+import { planGone } from "./look-at-plans.ts";
 import { ticketNames } from "./plan-list.ts";
 import { foldText, showTicket } from "./ticket-steps.ts";
 import { digestOf, listRevisions } from "./tickets.ts";
@@ -27,6 +28,10 @@ export async function lookAtTicket(state: IndexState, plan: TrackedPlan, entry: 
     if (error instanceof Unreadable) return judgeUnreadable(state, entry, error.problem);
     const code = systemCode(error);
     if (code === undefined) throw error;
+    if (code === "ENOENT") {
+      planGone(state, plan.id, error);
+      return [];
+    }
     // The disk that refused one ticket may well serve the others.
     lookAgain(state, entry);
     const problem = {

@@ -23,6 +23,7 @@ describe("foldEdit: texts", () => {
     expect(foldEdit(base, edited, ours)).toEqual({
       ticket: ticket({ title: "b", description: "D", labels: ["x", "y"], rev: 9, runs: 4, currentPhase: "review" }),
       intents: [],
+      refused: [],
       notes: [],
     });
   });
@@ -44,6 +45,7 @@ describe("foldEdit: texts", () => {
     expect(folded).toEqual({
       ticket: ticket({ runs: 3, rev: 4 }),
       intents: [],
+      refused: ["runs: only the runner writes this field; the edit is ignored"],
       notes: ["runs: only the runner writes this field; the edit is ignored"],
     });
   });

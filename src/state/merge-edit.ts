@@ -10,7 +10,9 @@ export interface Folded {
   ticket: Ticket;
   /** What the author asked for by changing `status` or `currentPhase`. */
   intents: Intent[];
-  /** What became of the author's other changes, for people. */
+  /** Why other changes of the author were not followed, for people. */
+  refused: string[];
+  /** Those, and what else became of the author's changes. */
   notes: string[];
 }
 
@@ -25,26 +27,28 @@ const fixed: ReadonlySet<string> = new Set(["schema", "planId", "ticketId"]);
  * carries (the right one is no longer kept) those two say nothing reliable, and neither does a field that is absent.
  */
 export function foldEdit(base: Ticket, theirs: TicketEdit, ours: Ticket): Folded {
-  const notes: string[] = [];
+  const replaced: string[] = [];
+  const refused: string[] = [];
   const exact = (theirs.rev ?? 0) === base.rev;
   const merged: Record<string, unknown> = { ...ours };
   for (const key of new Set([...Object.keys(base), ...Object.keys(theirs), ...Object.keys(ours)])) {
     if (fixed.has(key) || runner.has(key) || isDeepStrictEqual(theirs[key], base[key])) continue;
     if (!exact && !Object.hasOwn(theirs, key)) continue;
     if (!isDeepStrictEqual(ours[key], base[key]) && !isDeepStrictEqual(ours[key], theirs[key])) {
-      notes.push(`${key}: replaced ${excerpt(ours[key])}, which somebody else had written meanwhile`);
+      replaced.push(`${key}: replaced ${excerpt(ours[key])}, which somebody else had written meanwhile`);
     }
     if (Object.hasOwn(theirs, key)) merged[key] = theirs[key];
     else delete merged[key];
   }
   for (const key of exact ? runnerOwned : []) {
     if (key === "rev" || key === "status" || key === "currentPhase" || theirs[key] === undefined) continue;
-    if (!isDeepStrictEqual(theirs[key], base[key])) notes.push(`${key}: only the runner writes this field; the edit is ignored`);
+    if (!isDeepStrictEqual(theirs[key], base[key])) refused.push(`${key}: only the runner writes this field; the edit is ignored`);
   }
-  return { ticket: merged as Ticket, intents: wishes(base, theirs, ours, exact, notes), notes };
+  const intents = wishes(base, theirs, ours, exact, refused);
+  return { ticket: merged as Ticket, intents, refused, notes: [...replaced, ...refused] };
 }
 
-function wishes(base: Ticket, theirs: TicketEdit, ours: Ticket, exact: boolean, notes: string[]): Intent[] {
+function wishes(base: Ticket, theirs: TicketEdit, ours: Ticket, exact: boolean, refused: string[]): Intent[] {
   const to = { planId: ours.planId, ticketId: ours.ticketId, by: "file" };
   const before = base.status;
   const now = statusOf(ours);
@@ -52,11 +56,11 @@ function wishes(base: Ticket, theirs: TicketEdit, ours: Ticket, exact: boolean, 
   const phase = theirs.currentPhase === base.currentPhase ? undefined : theirs.currentPhase;
   if (wanted === undefined && phase === undefined) return [];
   if (!exact) {
-    notes.push("status, currentPhase: the file was made from a revision that is no longer kept; save it again from the present one");
+    refused.push("status, currentPhase: the file was made from a revision that is no longer kept; save it again from the present one");
     return [];
   }
   const intents: Intent[] = [];
-  if (phase === null) notes.push("currentPhase: emptying it has no meaning; name the phase to go to");
+  if (phase === null) refused.push("currentPhase: emptying it has no meaning; name the phase to go to");
   const skips = typeof phase === "string" && phase !== ours.currentPhase;
   if (wanted === "cancelled") {
     if (now === "cancelled") return [];
@@ -71,10 +75,10 @@ function wishes(base: Ticket, theirs: TicketEdit, ours: Ticket, exact: boolean, 
       // A skip already makes the ticket ready.
       if (now === before && !skips) intents.push({ type: "retry", ...to });
     } else if (!skips) {
-      notes.push(`status: a ${before} ticket cannot be set to ${wanted} by hand${hintFor(before)}`);
+      refused.push(`status: a ${before} ticket cannot be set to ${wanted} by hand${hintFor(before)}`);
     }
   } else if (wanted !== undefined && wanted !== "paused" && wanted !== now) {
-    notes.push(`status: ${wanted} cannot be set by hand; to go on elsewhere set currentPhase, or run: orchestrator skip`);
+    refused.push(`status: ${wanted} cannot be set by hand; to go on elsewhere set currentPhase, or run: orchestrator skip`);
   }
   return intents;
 }

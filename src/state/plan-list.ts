@@ -1,11 +1,11 @@
 import { basename } from "node:path";
 import { blockerCycles } from "../domain/blocker-cycles.ts";
 import { didYouMean } from "../domain/errors.ts";
-import { caseFold, idProblem } from "../domain/ids.ts";
+import { caseTwins, idProblem } from "../domain/ids.ts";
 import type { Plan } from "../domain/plan.ts";
 import { disk, hasCode, namesIn } from "./atomic-write.ts";
 import type { Problem } from "./json.ts";
-import { plansDir, ticketsDir } from "./layout.ts";
+import { planDir, plansDir, ticketsDir } from "./layout.ts";
 
 /** Names in plans/ that stand for a plan, good or bad. A name with a leading dot is a plan still being written. */
 export function listPlans(stateDir: string): string[] {
@@ -33,6 +33,31 @@ export function ticketNames(stateDir: string, planId: string): { ids: string[]; 
   return { ids, bad };
 }
 
+/**
+ * Why a plan is held, by id, for each whose id differs from that of an earlier one (in byte order) in case only: on many
+ * file systems their worktrees and runs would be the same folders.
+ */
+export function planTwins(stateDir: string, ids: Iterable<string>): Map<string, Problem> {
+  const usable = [...ids].filter((id) => idProblem(id) === undefined);
+  return new Map(
+    [...caseTwins(usable)].map(([id, first]) => {
+      const message = `the plans ${first} and ${id} differ only in case, so ${id} is held`;
+      return [id, { file: planDir(stateDir, id), message, hint: "give one of them another id: some file systems take the two for one" }];
+    }),
+  );
+}
+
+/** As `planTwins`, for the tickets of one plan: those that it lists and those that have a file (ids without .json). */
+export function ticketTwins(file: string, plan: Plan, files: Iterable<string>): Map<string, Problem> {
+  const twins = caseTwins([...plan.tickets.map(({ ticketId }) => ticketId), ...files]);
+  return new Map(
+    [...twins].map(([id, first]) => {
+      const message = `tickets: ${first} and ${id} differ only in case, so ${id} is held`;
+      return [id, { file, message, hint: "rename one: some file systems take them for one file" }];
+    }),
+  );
+}
+
 /** What is wrong with a plan's ticket list, by itself and beside the ticket files (ids without .json). */
 export function listProblems(file: string, plan: Plan, files: Iterable<string>): Problem[] {
   const problems: Problem[] = [];
@@ -42,18 +67,7 @@ export function listProblems(file: string, plan: Plan, files: Iterable<string>):
     listed.add(ticketId);
   }
   const present = new Set(files);
-  const spellings = new Map<string, string>();
-  for (const id of new Set([...listed, ...present])) {
-    const twin = spellings.get(caseFold(id));
-    if (twin !== undefined) {
-      problems.push({
-        file,
-        message: `tickets: ${twin} and ${id} differ only in case`,
-        hint: "rename one: some file systems take them for one file",
-      });
-    }
-    spellings.set(caseFold(id), id);
-  }
+  problems.push(...ticketTwins(file, plan, present).values());
   for (const id of listed) {
     if (!present.has(id))
       problems.push({ file, message: `tickets: ${id} has no file`, hint: `write tickets/${id}.json or take it off the list` });

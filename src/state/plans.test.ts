@@ -43,7 +43,7 @@ it("P10 listProblems names twins, doubles, missing and unlisted tickets", () => 
   const listed = Plan.parse({ id: "p", tickets: ["A", "a", "B", "B", "C"].map((ticketId) => ({ ticketId })) });
   expect(listProblems("plan.json", listed, ["A", "a", "B", "D"]).map((problem) => problem.message)).toEqual([
     "tickets: B is listed twice",
-    "tickets: A and a differ only in case",
+    "tickets: A and a differ only in case, so a is held",
     "tickets: C has no file",
     "tickets/D.json is not in the plan's list",
   ]);

@@ -1,9 +1,9 @@
 import { basename, dirname, join } from "node:path";
 import { Plan } from "../domain/plan.ts";
-import { disk, dropTemporary, hasCode, linkUnlessThere, makeDir, removeIfThere, syncDir, writeTemporary } from "./atomic-write.ts";
+import { disk, dropTemporary, hasCode, linkUnlessThere, makeDirBelow, removeIfThere, syncDir, writeTemporary } from "./atomic-write.ts";
 import { parseJson, readTextFile, statFile, Unreadable, validate } from "./json.ts";
 import { placeOf } from "./json-places.ts";
-import { planFile, trashDir } from "./layout.ts";
+import { planDir, planFile, trashDir } from "./layout.ts";
 import { migrate, planMigrations } from "./migrate.ts";
 import { digestOf } from "./tickets.ts";
 
@@ -69,10 +69,10 @@ async function replacePlan(
   edit: (present: Record<string, unknown>) => Record<string, unknown>,
 ): Promise<{ plan: Plan; signature: string; trash: string } | undefined> {
   const file = planFile(stateDir, planId);
-  await makeDir(trashDir(stateDir, planId));
   for (let tries = 0; tries < 50; tries++) {
     const before = readTextFile(file);
     if (before === undefined) return undefined;
+    await makeDirBelow(planDir(stateDir, planId), trashDir(stateDir, planId));
     parsePlan(before.text, file, planId);
     const text = `${JSON.stringify(edit(parseJson(before.text, file) as Record<string, unknown>), undefined, 2)}\n`;
     const plan = parsePlan(text, file, planId);

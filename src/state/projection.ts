@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path";
-import { disk, dropTemporary, hasCode, linkUnlessThere, makeDir, removeIfThere, writeTemporary } from "./atomic-write.ts";
+import { disk, dropTemporary, hasCode, linkUnlessThere, makeDirBelow, removeIfThere, writeTemporary } from "./atomic-write.ts";
 import { readTextFile, Unreadable } from "./json.ts";
-import { ticketFile, trashDir } from "./layout.ts";
+import { planDir, ticketFile, trashDir } from "./layout.ts";
 import { digestOf, projectionText, type TicketRef, type Truth } from "./tickets.ts";
 
 /** What project() did. `trash` is where the replaced file lies, to be looked at once more a little later. */
@@ -32,10 +32,11 @@ export async function project(ref: TicketRef, truth: Truth): Promise<Projected> 
   const file = ticketFile(ref.stateDir, ref.planId, ref.ticketId);
   const present = digestAt(file);
   if (present !== undefined && !truth.known.includes(present)) return { result: "foreign", trash: undefined };
-  if (!isThere(dirname(file))) await makeDir(dirname(file));
+  const root = planDir(ref.stateDir, ref.planId);
+  if (!isThere(dirname(file))) await makeDirBelow(root, dirname(file));
   const temp = await writeTemporary(dirname(file), projectionText(truth.ticket));
   try {
-    const trash = present === undefined ? undefined : await take(file, trashPath(ref, present));
+    const trash = present === undefined ? undefined : await take(file, trashPath(ref, present), root);
     // Somebody may have saved between the look and the taking.
     if (trash !== undefined && digestAt(trash) !== present) {
       const back = await linkUnlessThere(trash, file);
@@ -49,15 +50,15 @@ export async function project(ref: TicketRef, truth: Truth): Promise<Projected> 
   }
 }
 
-async function take(file: string, trash: string): Promise<string | undefined> {
+async function take(file: string, trash: string, root: string): Promise<string | undefined> {
   for (;;) {
     try {
       await disk.rename(file, trash);
       return trash;
     } catch (error) {
       if (!hasCode(error, "ENOENT")) throw error;
-      if (isThere(dirname(trash))) return undefined;
-      await makeDir(dirname(trash));
+      if (!isThere(file)) return undefined;
+      await makeDirBelow(root, dirname(trash));
     }
   }
 }

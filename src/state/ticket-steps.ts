@@ -12,6 +12,9 @@ import { commitRevision, digestOf, parseTicket, readBase } from "./tickets.ts";
 
 /** Each of these is one step on a ticket: callers see to it that no two of them are under way on the same ticket. */
 
+/** Begins the ids of intents that edits of files ask for. */
+const editPrefix = "edit-";
+
 /** Makes the ticket's file show the truth; where the disk refuses, the next poll does. */
 export async function showTicket(state: IndexState, entry: TrackedTicket): Promise<void> {
   if (!entry.truth || entry.truth.highest < 0) return;
@@ -38,12 +41,13 @@ export async function foldText(state: IndexState, entry: TrackedTicket, text: st
   const change: Change = { planId: ref.planId, ticketId: ref.ticketId, kind: "changed" };
   const uncommitted = truth.highest < 0;
   const base = uncommitted ? { ...truth.ticket, status: truth.fileStatus ?? truth.ticket.status } : readBase(ref, edit.rev ?? 0);
-  const { ticket, intents, notes } = foldEdit(base ?? truth.ticket, edit, truth.ticket);
+  const { ticket: folded, intents, refused, notes } = foldEdit(base ?? truth.ticket, edit, truth.ticket);
+  const ticket = withRefusal(folded, refused.join("; ") || undefined);
   if (notes.length > 0) change.notes = notes;
-  if (uncommitted && intents.length === 0) {
+  if (uncommitted && intents.length === 0 && refused.length === 0) {
     entry.truth = { ...truth, ticket, known: [digest], fileStatus: parsed.status };
   } else {
-    const name = (position: number) => `edit-${digest.slice(0, 22)}-${position}`;
+    const name = (position: number) => `${editPrefix}${digest.slice(0, 22)}-${position}`;
     const pending = intents
       .map((intent: Intent, position: number) => ({ id: name(position), intent }))
       .filter(({ id }) => !truth.applied.includes(id) && !truth.pending.some((waiting) => waiting.id === id));
@@ -60,19 +64,37 @@ export async function foldText(state: IndexState, entry: TrackedTicket, text: st
   return change;
 }
 
+/** Characters of it that are kept. */
+const longestRefusal = 1000;
+
+function withRefusal(ticket: Ticket, refused: string | undefined): Ticket {
+  const { refusedEdit: _earlier, ...rest } = ticket;
+  return (refused === undefined ? rest : { ...rest, refusedEdit: refused.slice(0, longestRefusal) }) as Ticket;
+}
+
 /**
- * Commits the runner-owned fields of `ticket`; `settled` names the intent that this applies or refuses. Throws Fenced,
+ * Commits the runner-owned fields of `ticket`; `settled` names the intent that this applies or refuses, `refused` says
+ * why an intent that an edit of the file asked for was not followed, and is kept with the ticket. Throws Fenced,
  * system errors (nothing is committed then), and an Error for a ticket that a later commit outdated.
  */
-export async function commitTicket(state: IndexState, entry: TrackedTicket, ticket: Ticket, settled: string | undefined): Promise<Ticket> {
+export async function commitTicket(
+  state: IndexState,
+  entry: TrackedTicket,
+  ticket: Ticket,
+  settled: string | undefined,
+  refused: string | undefined,
+): Promise<Ticket> {
   const { truth, ref } = entry;
   if (!truth) throw new UserError(`Ticket ${ref.ticketId} cannot be read.`, { hint: entry.problem?.hint, exit: "invalid" });
   if (ticket.rev < entry.runnerRev) {
     throw new Error(`${ref.planId}/${ref.ticketId}: revision ${ticket.rev} was outdated by ${entry.runnerRev} before it was committed`);
   }
   const merged: Record<string, unknown> = { ...truth.ticket };
-  for (const key of runnerOwned) merged[key] = ticket[key];
-  entry.truth = await commitRevision(ref, truth, merged as Ticket, settled === undefined ? {} : { settled });
+  for (const key of runnerOwned) if (key !== "refusedEdit") merged[key] = ticket[key];
+  const hasMoved = ticket.currentPhase !== truth.ticket.currentPhase || ticket.activity.state !== truth.ticket.activity.state;
+  const ofEdit = settled?.startsWith(editPrefix) ? refused : undefined;
+  const next = withRefusal(merged as Ticket, ofEdit ?? (hasMoved ? undefined : truth.ticket.refusedEdit));
+  entry.truth = await commitRevision(ref, truth, next, settled === undefined ? {} : { settled });
   entry.ticket = entry.truth.ticket;
   const committed = entry.ticket;
   entry.runnerRev = committed.rev;

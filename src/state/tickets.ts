@@ -4,10 +4,10 @@ import * as z from "zod";
 import type { Intent } from "../domain/event.ts";
 import { plannerOwned, runnerOwned, type Ticket, TicketFile, type TicketStatus } from "../domain/ticket.ts";
 import { statusOf } from "../domain/ticket-status.ts";
-import { disk, dropTemporary, hasCode, linkExclusive, makeDir } from "./atomic-write.ts";
+import { disk, dropTemporary, hasCode, linkExclusive, makeDirBelow } from "./atomic-write.ts";
 import { parseJson, readTextFile, Unreadable, validate } from "./json.ts";
 import { placeOf } from "./json-places.ts";
-import { quarantineDir, revFile, revsDir } from "./layout.ts";
+import { planDir, quarantineDir, revFile, revsDir } from "./layout.ts";
 import type { TicketEdit } from "./merge-edit.ts";
 import { migrate, ticketMigrations } from "./migrate.ts";
 import { longestText, toTicket } from "./to-ticket.ts";
@@ -197,7 +197,7 @@ export async function commitRevision(
     pending: [...before.pending, ...(more.pending ?? [])].filter((pending) => pending.id !== more.settled),
   };
   if (before.highest < 0) {
-    await makeDir(revsDir(ref.stateDir, ref.planId, ref.ticketId));
+    await makeDirBelow(planDir(ref.stateDir, ref.planId), revsDir(ref.stateDir, ref.planId, ref.ticketId));
     // What the planner wrote stays for good: files without a number are read as edits of it.
     const original = { ...before.ticket, rev: 0, status: before.fileStatus ?? before.ticket.status };
     const created = await writeRevision(ref, 0, { ...before, ticket: original });
@@ -220,7 +220,7 @@ function writeRevision(ref: TicketRef, rev: number, truth: Truth): Promise<boole
 /** Moves a file that cannot be read into the plan's quarantine, with the reason beside it; gives its new path. */
 export async function quarantine(ref: Pick<TicketRef, "stateDir" | "planId">, file: string, name: string, reason: string): Promise<string> {
   const dir = quarantineDir(ref.stateDir, ref.planId);
-  await makeDir(dir);
+  await makeDirBelow(planDir(ref.stateDir, ref.planId), dir);
   const path = join(dir, `${Date.now()}-${name}`);
   await linkExclusive(`${path}.reason`, `${reason}\n`);
   await disk.rename(file, path);

@@ -92,8 +92,9 @@ export function eventOf({ type, stale, pick, reask }: Move, ticket: Ticket, work
     case "session":
       return { type, ...news, session: { id: `s${pick}`, provider: "claude" } };
     case "passed":
-    case "pending":
       return { type, ...news };
+    case "pending":
+      return { type, ...news, durationMs: pick % 100_000 };
     case "failed":
       return { type, ...news, category: pick % 4 === 0 ? "conflict" : "test", reason: "red", reask };
     case "interrupted":

@@ -33,6 +33,7 @@ export function makePlanView(
     plan?: Partial<z.input<typeof Plan>>;
     tickets?: Ticket[];
     broken?: Record<string, string>;
+    twin?: string;
     workflows?: (Workflow | { name: string; problem: string })[];
   } = {},
 ): PlanView {
@@ -42,6 +43,7 @@ export function makePlanView(
     plan: makePlan({ tickets: listed, ...parts.plan }),
     tickets: new Map(tickets.map((ticket) => [ticket.ticketId, ticket])),
     broken: new Map(Object.entries(parts.broken ?? {})),
+    ...(parts.twin === undefined ? {} : { twin: parts.twin }),
     workflows: new Map((parts.workflows ?? []).map((workflow) => [workflow.name, "problem" in workflow ? workflow.problem : workflow])),
   };
 }

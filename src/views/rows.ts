@@ -19,6 +19,8 @@ export interface TicketRow {
   error?: string;
   /** Why its file cannot be used. */
   problem?: string;
+  /** Why the last edit of its file was not followed. */
+  refusedEdit?: string;
   hold?: Hold;
   /** When it is looked at again: the next check of a poll, the end of a pause after a failure, a gate's limit. */
   nextAt?: Instant;
@@ -95,6 +97,7 @@ export function ticketRow(view: PlanView, ticketId: string): TicketRow {
     ...phaseOf(view, ticket),
     ...(ticket.error === null ? {} : { error: ticket.error }),
     ...broken,
+    ...(ticket.refusedEdit === undefined ? {} : { refusedEdit: ticket.refusedEdit }),
     ...(ticket.hold === null ? {} : { hold: ticket.hold }),
     ...timesOf(ticket),
     ...(pullRequest ? { pullRequest } : {}),

@@ -1,0 +1,236 @@
+/**
+ * Everything that takes files or commits away from a worktree. What nobody else keeps is saved under a recovery ref first,
+ * but for worktrees that were made to be thrown away.
+ */
+import { chmod, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { bareView, commitOf, git, gitText, type Repo } from "./git.ts";
+import { isMerged } from "./merged.ts";
+import { nestedRepositories, type RecoveryKey, saveCommit, saveRecovery, type Tree } from "./recovery.ts";
+import { checkBranchName, isAncestor } from "./refs.ts";
+import { withLock, withRepoLock } from "./repo-lock.ts";
+import { canonicalPath, checkedOutAt, deregister, forgetOperation, listWorktrees, type WorktreeEntry } from "./worktree-list.ts";
+import {
+  checkUnlocked,
+  checkWorktreePath,
+  exists,
+  integrationMark,
+  isOurs,
+  notAWorktree,
+  readMark,
+  repairCommonDir,
+} from "./worktree-place.ts";
+
+export interface RemoveWorktree {
+  repo: Repo;
+  lockDir: string;
+  path: string;
+  branch: string;
+  /** Refs or commits that keep the work once it is in one of them. */
+  mergedInto: string[];
+  recovery: { planId: string; ticketId: string };
+  now: RecoveryKey["now"];
+}
+
+export interface Removal {
+  /** The folder: removed, never there, or moved to `keptAt` because it holds repositories of its own. */
+  worktree: "removed" | "absent" | "kept";
+  keptAt: string | null;
+  branch: "deleted" | "kept" | "absent";
+  /** Where work that was not merged is saved; null when there was none. */
+  recovery: string | null;
+}
+
+/**
+ * Removes the worktree of a ticket, and its branch once that is merged. State that is not provably merged is saved first.
+ * A folder that is gone already still has its registration and its merged branch cleaned up.
+ * Throws UserError when the path belongs to somebody else or was locked by a person.
+ */
+export async function removeWorktree(options: RemoveWorktree): Promise<Removal> {
+  const { repo, lockDir, branch, mergedInto } = options;
+  await checkBranchName(repo, branch);
+  const path = await checkWorktreePath(repo, options.path);
+  return withLock(lockDir, path, async () => {
+    await undoInterruptedRemoval(path);
+    await sweepTrash(path);
+    const entry = (await listWorktrees(repo)).find((each) => each.path === path);
+    if (entry) {
+      checkUnlocked(entry);
+      await repairCommonDir(repo, entry.gitDir);
+    }
+    const removal: Removal = { worktree: "absent", keptAt: null, branch: "absent", recovery: null };
+    const standing = await exists(path);
+    const aside = removalPath(path);
+    if (standing) {
+      if (!(await isOurs(repo, path))) throw notAWorktree(repo, path);
+      // Moved away first: from here on nothing that still knows the path can write what would not be saved.
+      await rename(path, aside);
+      const saved = await saveBeforeRemoval(options, aside, entry).catch(async (error: unknown) => {
+        await rename(aside, path);
+        throw error;
+      });
+      removal.recovery = saved.recovery;
+      removal.worktree = saved.nested ? "kept" : "removed";
+    }
+    const ref = `refs/heads/${branch}`;
+    const tip = await commitOf(repo, ref);
+    const merged = tip !== null && !mergedInto.includes(branch) && !mergedInto.includes(ref) && (await isMerged(repo, tip, mergedInto));
+    await withRepoLock(repo, lockDir, async () => {
+      if (entry && removal.worktree === "kept") await keepSubmodules(entry, aside);
+      if (entry) await deregister(repo, entry);
+      if (tip === null) return;
+      removal.branch = merged && (await checkedOutAt(repo, ref)) === null ? "deleted" : "kept";
+      if (removal.branch === "deleted") await git(bareView(repo), ["update-ref", "-d", ref, tip]);
+    });
+    if (removal.worktree === "kept") removal.keptAt = await keepAside(aside, path, options.now);
+    if (removal.worktree === "removed") {
+      const trash = join(dirname(path), `${trashPrefix(path)}${stamp(options.now)}-${process.pid}`);
+      await rename(aside, trash);
+      await removeTree(trash);
+    }
+    return removal;
+  });
+}
+
+/** A removal that was killed before it was done saving: the folder goes back to its place. */
+export async function undoInterruptedRemoval(path: string): Promise<void> {
+  const aside = removalPath(path);
+  if (!(await exists(aside))) return;
+  if (await exists(path)) await keepAside(aside, path, new Date().toISOString());
+  else await rename(aside, path);
+}
+
+/** Removes a worktree of integrationWorktree(), if there is one; whatever else stands at `path` stays. */
+export async function removeIntegrationWorktree(options: { repo: Repo; lockDir: string; path: string }): Promise<void> {
+  const { repo, lockDir } = options;
+  const path = await canonicalPath(options.path);
+  await withLock(lockDir, path, async () => {
+    const entry = (await listWorktrees(repo)).find((each) => each.path === path);
+    if (!entry || (await readMark(entry.gitDir)) !== integrationMark) return;
+    await withRepoLock(repo, lockDir, () => deregister(repo, entry));
+    await removeTree(path);
+  });
+}
+
+/**
+ * Puts a worktree and its branch back to a commit: changed and untracked files go, ignored ones and nested repositories stay.
+ * Everything that goes is saved first; returns the recovery refs, which are none when nothing was lost.
+ */
+export async function resetTo(wt: Tree & { branch: string }, sha: string, key: RecoveryKey): Promise<{ saved: string[] }> {
+  const ref = `refs/heads/${wt.branch}`;
+  const saved = [await saveRecovery(wt, key, [sha])];
+  const tip = await commitOf(wt, ref);
+  // In the middle of a rebase the branch still stands where it was, apart from HEAD.
+  if (tip !== null && tip !== (await commitOf(wt, "HEAD")) && !(await isAncestor(wt, tip, sha))) saved.push(await saveCommit(wt, tip, key));
+  await forgetOperation(wt, ["rebase-merge", "rebase-apply", "BISECT_START", "BISECT_LOG"]);
+  await git(wt, ["symbolic-ref", "HEAD", ref]);
+  await git(wt, ["reset", "--hard", "--quiet", sha]);
+  await git(wt, ["clean", "-fd", "--quiet"]);
+  return { saved: saved.filter((each) => each !== null) };
+}
+
+/**
+ * Makes a worktree that was made to be thrown away hold exactly commit `sha`, without a branch: changed, untracked and ignored
+ * files go, but for ignored ones that `keep` (patterns as in .gitignore) names. Nothing is saved.
+ */
+export async function discardTo(wt: Tree, sha: string, keep: string[]): Promise<void> {
+  await forgetOperation(wt, ["rebase-merge", "rebase-apply", "BISECT_START"]);
+  await git(wt, ["update-ref", "--no-deref", "HEAD", sha]);
+  await git(wt, ["reset", "--hard", "--quiet"]);
+  await git(wt, ["clean", "-ffdx", "--quiet", ...keep.flatMap((pattern) => ["-e", pattern])]);
+}
+
+/** Writes the files of HEAD to a worktree whose making was cut short, over those that are there. */
+export async function fillWorktree(wt: Tree): Promise<void> {
+  await git(wt, ["reset", "--hard", "--quiet", "HEAD"]);
+}
+
+/** Saves what the folder `aside`, a worktree that was moved, holds beyond `mergedInto`; says whether it holds repositories of its own. */
+async function saveBeforeRemoval(
+  options: RemoveWorktree,
+  aside: string,
+  entry: WorktreeEntry | undefined,
+): Promise<{ recovery: string | null; nested: boolean }> {
+  const { repo, branch, mergedInto } = options;
+  let tree: Tree = { gitDir: entry?.gitDir ?? "", commonDir: repo.commonDir, workTree: aside };
+  let head = entry ? await commitOf(tree, "HEAD") : null;
+  let stray: string | null = null;
+  try {
+    if (head === null) {
+      head = (await commitOf(repo, `refs/heads/${branch}`)) ?? (await gitText(repo, ["rev-parse", "--verify", "HEAD^{commit}"]));
+      stray = await strayGitDir(repo, head);
+      tree = { ...tree, gitDir: stray };
+    }
+    const key = { ...options.recovery, now: options.now };
+    const recovery = await saveRecovery(tree, key, (await isMerged(repo, head, mergedInto)) ? [head] : []);
+    return { recovery, nested: await holdsRepositories(tree) };
+  } finally {
+    if (stray !== null) await rm(stray, { recursive: true, force: true });
+  }
+}
+
+/** A git folder for a tree that lost its own, good for reading the tree only. */
+async function strayGitDir(repo: Repo, head: string): Promise<string> {
+  const gitDir = await mkdtemp(join(tmpdir(), "orchestrator-gitdir-"));
+  await writeFile(join(gitDir, "commondir"), `${repo.commonDir}\n`);
+  await writeFile(join(gitDir, "HEAD"), `${head}\n`);
+  return gitDir;
+}
+
+/** Whether a tree holds repositories that no commit of ours can save: untracked ones, and submodules that were fetched. */
+async function holdsRepositories(tree: Tree): Promise<boolean> {
+  const { untracked, submodules } = await nestedRepositories(tree);
+  for (const path of [...untracked, ...submodules]) if (await exists(join(tree.workTree, path, ".git"))) return true;
+  return false;
+}
+
+/** The git folders of submodules live in the registration of their worktree and would go with it. */
+async function keepSubmodules(entry: WorktreeEntry, folder: string): Promise<void> {
+  const modules = join(entry.gitDir, "modules");
+  if (await exists(modules)) await rename(modules, join(folder, ".git-modules"));
+}
+
+/** Gives a folder that must not be deleted a visible name beside the worktree's path, and returns it. */
+async function keepAside(folder: string, path: string, now: string): Promise<string> {
+  const kept = `${path}.kept-${stamp(now)}-${process.pid}`;
+  await rename(folder, kept);
+  return kept;
+}
+
+/** What a removal that was killed had saved already and was about to delete. */
+async function sweepTrash(path: string): Promise<void> {
+  for (const name of await readdir(dirname(path)).catch(() => [])) {
+    if (name.startsWith(trashPrefix(path))) await removeTree(join(dirname(path), name));
+  }
+}
+
+async function removeTree(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true, maxRetries: 3 });
+  } catch {
+    // Some tools write-protect the folders of their caches.
+    await makeWritable(path);
+    await rm(path, { recursive: true, force: true, maxRetries: 3 });
+  }
+}
+
+async function makeWritable(folder: string): Promise<void> {
+  await chmod(folder, 0o700);
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) await makeWritable(join(folder, entry.name));
+  }
+}
+
+/** "~" is in no ticket id, so the trash of one ticket is never taken for that of another. */
+function trashPrefix(path: string): string {
+  return `.trash-${basename(path)}~`;
+}
+
+function stamp(at: string): string {
+  return at.replaceAll(/[-:.]/g, "");
+}
+
+function removalPath(path: string): string {
+  return join(dirname(path), `.removing-${basename(path)}~`);
+}
