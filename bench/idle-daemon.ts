@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { openIndex } from "../src/state/index.ts";
 import { type Figure, limited, median, quantile } from "./figure.ts";
 import { type BenchHome, ticketId, until, withHistory, withHome } from "./home.ts";
+import { rssMiB } from "./load.ts";
 
 const total = 10_000;
 const ticksWanted = 100;
@@ -29,7 +30,7 @@ async function idle(where: string, plans: number): Promise<Figure[]> {
     const times = ticks()
       .slice(before)
       .map(({ ms }) => ms ?? Number.NaN);
-    const rss = Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${daemon.pid}/status`, "utf8"))?.[1]) / 1024;
+    const rss = rssMiB(daemon);
     await daemon.stop();
     const opened = await filesOpened(home);
     const name = `10,000 idle tickets ${where}:`;

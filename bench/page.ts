@@ -1,0 +1,83 @@
+import { execFileSync } from "node:child_process";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, release, totalmem } from "node:os";
+import { join } from "node:path";
+import type { Figure } from "./figure.ts";
+
+/** What was measured last of one benchmark. */
+interface Measured {
+  date: string;
+  machine: string;
+  command: string;
+  figures: Figure[];
+}
+
+/** The titles of docs/benchmarks.md, by benchmark, in the order in which they appear, and how each is measured. */
+const sections: Record<string, { title: string; method: string }> = {
+  "start-time": { title: "Starting", method: "Median of 20 starts, interleaved with `node -e 0`." },
+  "phase-overhead": { title: "A phase", method: "Scripts that do nothing; what the script itself takes is not counted." },
+  commit: { title: "A commit", method: "Revisions of one ticket, one after the other, durably." },
+  recovery: {
+    title: "Recovery",
+    method: "The daemon is killed amid its work; from the start of the next one until it has taken up everything.",
+  },
+  load: {
+    title: "A busy daemon",
+    method: "500 tickets, 20 runs at once, each of a program that prints for two seconds; looks every 100 ms, and after each change.",
+  },
+  "idle-daemon": {
+    title: "An idle daemon",
+    method: "A daemon that looks every 100 ms at 10,000 tickets that cannot start; files opened are counted by strace.",
+  },
+  soak: {
+    title: "Ten minutes of work",
+    method: "As the busy daemon, for ten minutes; sampled every second from the end of the second minute.",
+  },
+};
+
+const resultsFile = join(import.meta.dirname, "figures.json");
+const pageFile = join(import.meta.dirname, "..", "docs", "benchmarks.md");
+
+/** A Markdown table of figures. */
+export function tableOf(figures: readonly Figure[]): string {
+  const rows = figures.map(({ what, measured, limit, ok }) => [what, `${measured}${ok === false ? " **missed**" : ""}`, limit ?? ""]);
+  return [["What", "Measured", "Limit"], ["---", "---", "---"], ...rows].map((cells) => `| ${cells.join(" | ")} |`).join("\n");
+}
+
+/** This machine and how busy it is, in one line. */
+export function describeMachine(): string {
+  const [cpu] = cpus();
+  return [
+    `${cpus().length} × ${cpu?.model.trim() || process.arch}`,
+    `${Math.round(totalmem() / 1024 ** 3)} GiB`,
+    `${process.platform} ${release()}`,
+    `node ${process.version}`,
+    execFileSync("git", ["--version"], { encoding: "utf8" }).trim(),
+    `load ${(loadavg()[0] ?? 0).toFixed(1)}`,
+  ].join(", ");
+}
+
+/** Notes what a benchmark measured and how to measure it again, and writes docs/benchmarks.md anew. */
+export function writeFigures(name: string, command: string, figures: Figure[]): void {
+  const results: Record<string, Measured> = existsSync(resultsFile) ? JSON.parse(readFileSync(resultsFile, "utf8")) : {};
+  results[name] = { date: new Date().toISOString().slice(0, 10), machine: describeMachine(), command, figures };
+  writeFileSync(resultsFile, `${JSON.stringify(results, undefined, 2)}\n`);
+  writeFileSync(pageFile, pageOf(results));
+}
+
+function pageOf(results: Record<string, Measured>): string {
+  const written = Object.entries(sections).flatMap(([name, { title, method }]) => {
+    const measured = results[name];
+    if (measured === undefined) return [];
+    const { date, machine, command, figures } = measured;
+    return [`## ${title}\n\n${method}\n\n${tableOf(figures)}\n\nMeasured ${date} by \`${command}\` on: ${machine}.`];
+  });
+  return `# Benchmarks
+
+\`pnpm run bench --write [name…]\` measures these figures and writes this page. Each runs the built program in a home of its
+own below the system's temporary folder, with durable writes on. The numbers are of one machine on one day; the limits hold
+for a machine with two cores and a local disk. How each is measured is in \`bench/\`, one file each.
+
+${written.join("\n\n")}
+`;
+}
