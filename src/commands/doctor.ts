@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
-import { statfsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { adapterFor } from "../agents/adapters.ts";
 import type { Context } from "../app.ts";
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import { isAlive } from "../executors/process-identity.ts";
 import { readClaim, readExit } from "../executors/run-files.ts";
+import { spaceProblem } from "../lib/disk-space.ts";
 import { readDaemonRecord } from "../state/daemon-record.ts";
 import { runDir } from "../state/layout.ts";
 import type { Ending } from "./command.ts";
@@ -26,7 +27,6 @@ const neededNode = 24;
 /** The first with merge-tree --write-tree. */
 const neededGit = [2, 38] as const;
 const versionTimeoutMs = 10_000;
-const lowDiskBytes = 1024 ** 3;
 
 /** Looks at everything that the work needs on this machine. */
 export async function run(context: Context, _args: string[], options: { json?: boolean }): Promise<Ending> {
@@ -151,12 +151,10 @@ function homeCheck({ home, file }: Config): Check {
   };
 }
 
-function diskCheck({ home }: Config): Check {
-  const { bavail, bsize } = statfsSync(home);
-  const free = bavail * bsize;
-  const detail = `${(free / 1024 ** 3).toFixed(1)} GiB free for ${home}`;
-  if (free >= lowDiskBytes) return { name: "disk", state: "ok", detail };
-  return { name: "disk", state: "warn", detail, fix: "make room: a full disk stops every run" };
+function diskCheck({ stateDir, worktreeRoot, minFreeMiB }: Config): Check {
+  const problem = spaceProblem([stateDir, worktreeRoot], minFreeMiB);
+  if (problem === undefined) return { name: "disk", state: "ok", detail: `more than ${minFreeMiB} MiB are free for state and worktrees` };
+  return { name: "disk", state: "fail", detail: problem, fix: "make room: nothing new starts until then" };
 }
 
 function daemonCheck({ home }: Config): Check {

@@ -5,7 +5,7 @@ import { type PlanRow, planRow, planRows } from "../views/rows.ts";
 import type { Ending } from "./command.ts";
 import { readPhases } from "./phase-reader.ts";
 import { printJson } from "./print.ts";
-import { runningDaemon, type Snapshot, snapshotOf } from "./snapshot.ts";
+import { type Snapshot, snapshotOf } from "./snapshot.ts";
 import type { StatusOptions } from "./status.ts";
 import { printStatus } from "./status-text.ts";
 import { readWorld, takePlan } from "./world.ts";
@@ -37,7 +37,7 @@ function show(context: Context, config: Config, { world, problems }: Snapshot, o
   const rows = options.plan === undefined ? planRows(world, problems) : [rowOf({ world, problems }, options.plan)];
   const [only] = rows;
   if (options.json) printJson(context, options.plan === undefined ? rows.map(planJson) : only && planJson(only));
-  else printStatus(context, rows, runningDaemon(config.home), options.plan !== undefined);
+  else printStatus(context, rows, config, options.plan !== undefined);
 }
 
 function rowOf({ world, problems }: Snapshot, id: string): PlanRow {

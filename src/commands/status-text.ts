@@ -1,16 +1,26 @@
 import type { Context } from "../app.ts";
+import type { Config } from "../domain/config.ts";
 import { epochMs, type Instant, instant, secondsBetween } from "../domain/time.ts";
-import type { DaemonRecord } from "../state/daemon-record.ts";
+import { spaceProblem } from "../lib/disk-space.ts";
 import type { PlanRow, ShownStatus, TicketRow } from "../views/rows.ts";
 import { columns, duration, oneLine, printLine, statusText } from "./print.ts";
+import { runningDaemon } from "./snapshot.ts";
 
-/** Prints plans with their tickets for people, and who works them. `detailed`: also how a plan came to be. */
-export function printStatus(context: Context, rows: readonly PlanRow[], daemon: DaemonRecord | undefined, detailed: boolean): void {
+/** Prints plans with their tickets for people, and who works them or why nobody does. `detailed`: also how a plan came to be. */
+export function printStatus(
+  context: Context,
+  rows: readonly PlanRow[],
+  { home, stateDir, worktreeRoot, minFreeMiB }: Config,
+  detailed: boolean,
+): void {
+  const daemon = runningDaemon(home);
+  const stopped = spaceProblem([stateDir, worktreeRoot], minFreeMiB);
   const now = instant(Date.now());
   if (rows.length === 0) printLine(context, "No plans found.");
   for (const row of rows) printLine(context, `${planLines(context, row, now, detailed).join("\n")}\n`);
   const since = daemon && `pid ${daemon.pid}, up ${duration(secondsBetween(daemon.since, now))}`;
   printLine(context, daemon ? `Daemon: running (${since})` : "Daemon: not running");
+  if (stopped !== undefined) printLine(context, `${context.style("red", "Nothing new starts:")} ${stopped}`);
 }
 
 function planLines(context: Context, row: PlanRow, now: Instant, detailed: boolean): string[] {

@@ -8,7 +8,7 @@ import { glanceAtPlans } from "../state/glance.ts";
 import { planRows } from "../views/rows.ts";
 import type { Ending } from "./command.ts";
 import { readPhases } from "./phase-reader.ts";
-import { runningDaemon, snapshotOf } from "./snapshot.ts";
+import { snapshotOf } from "./snapshot.ts";
 import { printStatus } from "./status-text.ts";
 
 export interface StatusOptions {
@@ -35,6 +35,6 @@ function showAtGlance(context: Context, plan: string | undefined): boolean {
   if (!plans || (plan !== undefined && !plans.has(plan))) return false;
   const { world, problems } = snapshotOf(plans, config, readPhases);
   const rows = planRows(world, problems).filter(({ id }) => plan === undefined || id === plan);
-  printStatus(context, rows, runningDaemon(config.home), plan !== undefined);
+  printStatus(context, rows, config, plan !== undefined);
   return true;
 }

@@ -1,9 +1,9 @@
 import type { Context } from "../app.ts";
 import { createLiveWorld } from "../daemon/live-world.ts";
-import type { Config } from "../domain/config.ts";
 import { instant } from "../domain/time.ts";
 import { explain } from "../engine/explain.ts";
-import type { Limits } from "../engine/world.ts";
+import { limitsOf } from "../engine/world.ts";
+import { spaceProblem } from "../lib/disk-space.ts";
 import { openIndex } from "../state/index.ts";
 import { ticketRow } from "../views/rows.ts";
 import type { Ending } from "./command.ts";
@@ -20,7 +20,8 @@ export async function run(context: Context, args: string[], options: { json?: bo
   const world = createLiveWorld(index, () => config, false);
   const { planId, ticketId } = takeTicket(world, args);
   const facts = { now: instant(Date.now()), daemonRuns: runningDaemon(config.home) !== undefined };
-  const reasons = explain(world, planId, ticketId, limitsOf(config), facts);
+  const limits = limitsOf(config, spaceProblem([config.stateDir, config.worktreeRoot], config.minFreeMiB));
+  const reasons = explain(world, planId, ticketId, limits, facts);
   const view = world.plans.get(planId);
   const row = view && ticketRow(view, ticketId);
   if (options.json) {
@@ -37,12 +38,4 @@ export async function run(context: Context, args: string[], options: { json?: bo
     if (command !== undefined) printLine(context, `  ${context.style("cyan", command)}`);
   }
   return "ok";
-}
-
-/** The limits that the daemon would heed. */
-function limitsOf({ maxConcurrency, agents, defaultAgent, pollInterval, worktreeRoot }: Config): Limits {
-  const bounded = Object.entries(agents).flatMap(([name, agent]) =>
-    agent.maxConcurrency === undefined ? [] : [[name, agent.maxConcurrency] as const],
-  );
-  return { maxConcurrency, agents: new Map(bounded), defaultAgent, pollInterval, worktreeRoot };
 }

@@ -4,7 +4,8 @@ import type { Logger } from "../lib/logger.ts";
 
 /** What a person should hear of. */
 export interface Notice {
-  planId: string;
+  /** Absent when it concerns everything. */
+  planId?: string;
   ticketId?: string;
   status: string;
   reason: string;
@@ -15,7 +16,7 @@ export interface Notice {
  * Never throws and is not waited for: a broken notifier is a line in the log, not a stopped ticket.
  */
 export function notify(config: Config, log: Logger, notice: Notice): void {
-  const where = notice.ticketId === undefined ? notice.planId : `${notice.planId}/${notice.ticketId}`;
+  const where = [notice.planId, notice.ticketId].filter((id) => id !== undefined).join("/") || "orchestrator";
   log.warn({ ...notice }, `${where} ${notice.status}: ${notice.reason}`);
   if (config.notifyCommand === undefined) return;
   const [program, ...args] = typeof config.notifyCommand === "string" ? ["bash", "-c", config.notifyCommand] : config.notifyCommand;

@@ -6,8 +6,9 @@ import { epochMs, type Instant, instant } from "../domain/time.ts";
 import type { Workflow } from "../domain/workflow.ts";
 import { type Decision, type Schedule, schedule } from "../engine/schedule.ts";
 import { transition } from "../engine/transition.ts";
-import { type Limits, planStatus, workflowOf } from "../engine/world.ts";
+import { limitsOf, planStatus, workflowOf } from "../engine/world.ts";
 import type { Executor } from "../executors/executor.ts";
+import { spaceProblem } from "../lib/disk-space.ts";
 import { type Logger, ticketLog } from "../lib/logger.ts";
 import type { PhaseContext } from "../phases/phase.ts";
 import { answerIntent, takeIntents } from "../state/inbox.ts";
@@ -79,6 +80,8 @@ export function createRunner(parts: RunnerParts): Runner {
   let isCurrent = false;
   const edits: PendingIntent[] = [];
   let idle: { version: number; config: Config; since: Instant; nextAt: Instant | undefined } | undefined;
+  /** Why nothing new starts on this machine, as it was when last looked at. */
+  let stopped: string | undefined;
   let runningNow: { version: number; found: { planId: string; ticket: Ticket }[] } | undefined;
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
@@ -215,12 +218,20 @@ export function createRunner(parts: RunnerParts): Runner {
     const config = parts.config();
     // A clock that was set back makes what is due later due at once.
     const isSameTime = idle !== undefined && at >= idle.since && (idle.nextAt === undefined || at < idle.nextAt);
-    const isIdle = isSameTime && idle?.version === world.version() && idle.config === config;
+    const wasStopped = stopped;
+    stopped = spaceProblem([config.stateDir, config.worktreeRoot], config.minFreeMiB);
+    if ((stopped === undefined) !== (wasStopped === undefined)) tellStopped(config);
+    const isIdle = isSameTime && idle?.version === world.version() && idle.config === config && (stopped ?? wasStopped) === undefined;
     if (isIdle) return { decisions: [], nextAt: idle?.nextAt };
-    const found = schedule(world, limitsOf(config), at, parts.select);
+    const found = schedule(world, limitsOf(config, stopped), at, parts.select);
     const mayWait = found.decisions.length === 0 && parts.select === undefined;
     idle = mayWait ? { version: world.version(), config, since: at, nextAt: found.nextAt } : undefined;
     return found;
+  }
+
+  function tellStopped(config: Config): void {
+    if (stopped === undefined) log.info({}, "there is room again: work goes on");
+    else notify(config, log, { status: "stopped", reason: `Nothing new starts: ${stopped}.` });
   }
 
   async function look(): Promise<void> {
@@ -346,14 +357,6 @@ export function createRunner(parts: RunnerParts): Runner {
       await queue.idle();
     },
   };
-}
-
-function limitsOf(config: Config): Limits {
-  const { maxConcurrency, defaultAgent, pollInterval, worktreeRoot } = config;
-  const agents = Object.entries(config.agents).flatMap(([name, agent]) =>
-    agent.maxConcurrency === undefined ? [] : [[name, agent.maxConcurrency] as const],
-  );
-  return { maxConcurrency, agents: new Map(agents), defaultAgent, pollInterval, worktreeRoot };
 }
 
 function eventOf(decision: Decision, at: Instant): TicketEvent {

@@ -36,6 +36,8 @@ export const ConfigFile = z.looseObject({
   pollInterval: z.number().min(0.05).max(3600).default(10),
   /** Runs at once over all plans. */
   maxConcurrency: z.number().int().min(1).max(64).default(3),
+  /** MiB that must be free below stateDir and worktreeRoot for anything new to start; 0 asks for none. */
+  minFreeMiB: z.number().int().min(0).default(512),
   /** First pause before a failed phase runs again, in seconds; it doubles with every further try. */
   retryBackoffSeconds: z.number().min(0).max(3600).default(2),
   /** Time limit of phases that name none, in seconds. */

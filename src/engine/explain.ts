@@ -39,6 +39,7 @@ export interface Reason {
     | "stopping"
     | "ended"
     | "edit_refused"
+    | "stopped"
     | "next";
   message: string;
   command?: string;
@@ -134,7 +135,9 @@ function ofTicket(world: World, view: PlanView, ticket: Ticket, where: string, l
   }
   const workflow = workflowOf(view, ticket);
   if (typeof workflow === "string") reasons.push({ code: "no_workflow", message: workflow, command: "orchestrator workflow lint" });
-  else if (reasons.length === 0)
+  else if (limits.stopped !== undefined) {
+    reasons.push({ code: "stopped", message: `Nothing new starts: ${limits.stopped}.`, command: "orchestrator doctor" });
+  } else if (reasons.length === 0)
     reasons.push(...ofLimits(world, view, ticket, workflow.phases.length > 0 ? currentPhase(ticket, workflow) : undefined, limits));
   return reasons;
 }

@@ -88,6 +88,15 @@ describe("any world", () => {
     );
   });
 
+  it("starts nothing while the machine may not take more, and does what needs no room", () => {
+    fc.assert(
+      fc.property(anyWorld, anyLimits, (world, limits) => {
+        const free = schedule(world, limits, now).decisions.filter((decision) => decision.do !== "dispatch");
+        expect(schedule(world, { ...limits, stopped: "the disk is full" }, now).decisions).toEqual(free);
+      }),
+    );
+  });
+
   it("B0.1 leaves no candidate out while all its limits have room, and starts nothing else", () => {
     fc.assert(
       fc.property(anyWorld, anyLimits, (world, limits) => {

@@ -79,6 +79,7 @@ export function schedule(world: World, limits: Limits, now: Instant, eligible: E
     }
   }
 
+  if (limits.stopped !== undefined) return { decisions, nextAt };
   const claims = ready.some(({ ticket }) => ticket.activity.state === "queued") ? claimsOf(world, limits.worktreeRoot) : undefined;
   for (const { view, ticket, phase } of ready.sort(inOrder)) {
     const needed = shares(view, ticket, phase, limits);

@@ -1,3 +1,4 @@
+import type { Config } from "../domain/config.ts";
 import type { Plan, PlanStatus } from "../domain/plan.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import type { Workflow } from "../domain/workflow.ts";
@@ -32,6 +33,18 @@ export interface Limits {
   /** Seconds between two looks of a poll that names no interval. */
   pollInterval: number;
   worktreeRoot: string;
+  /** Why nothing new may start on this machine; absent when it may. */
+  stopped?: string;
+}
+
+/** The limits that a configuration sets. */
+export function limitsOf(config: Config, stopped: string | undefined): Limits {
+  const { maxConcurrency, defaultAgent, pollInterval, worktreeRoot } = config;
+  const agents = Object.entries(config.agents).flatMap(([name, agent]) =>
+    agent.maxConcurrency === undefined ? [] : [[name, agent.maxConcurrency] as const],
+  );
+  const limits = { maxConcurrency, agents: new Map(agents), defaultAgent, pollInterval, worktreeRoot };
+  return stopped === undefined ? limits : { ...limits, stopped };
 }
 
 /** The ids that make up a plan: those it lists and those it has files for. Completion counts all of them. */
