@@ -2,19 +2,32 @@ import { setFlagsFromString } from "node:v8";
 import type { Context } from "../app.ts";
 import { runDaemon } from "../daemon/daemon.ts";
 import type { Config } from "../domain/config.ts";
+import { exitCodes, UserError } from "../domain/errors.ts";
+import type { Logger } from "../lib/logger.ts";
+import { startInBackground } from "./background.ts";
 import type { Ending } from "./command.ts";
 import { findProgram } from "./find-program.ts";
 import { openLog } from "./log.ts";
+import { serviceVariable } from "./service-unit.ts";
 import { onStopSignals } from "./signals.ts";
 import { unknown } from "./world.ts";
 
-/** Works all plans until a signal stops it. */
-export async function run(context: Context, _args: string[], options: { concurrency?: number; agent?: string }): Promise<Ending> {
-  // V8 keeps up to 64 MiB for young objects once it has used them. A daemon mostly waits, and every run it starts copies its page tables.
-  setFlagsFromString("--semi-space-growth-factor=1");
+interface DaemonOptions {
+  concurrency?: number;
+  agent?: string;
+  detach?: boolean;
+}
+
+/** Works all plans until it is asked to stop; with --detach, has another process do so. */
+export async function run(context: Context, _args: string[], options: DaemonOptions): Promise<Ending> {
   const config = await context.config();
   if (options.agent !== undefined) checkAgent(config, options.agent);
+  const start = { arguments: argumentsOf(config, options), cwd: context.cwd };
+  if (options.detach) return startInBackground(context, config, start);
+  // V8 keeps up to 64 MiB for young objects once it has used them. A daemon mostly waits, and every run it starts copies its page tables.
+  setFlagsFromString("--semi-space-growth-factor=1");
   const log = openLog(context, config, { console: true });
+  endOnBug(log);
   for (const [name, { command }] of Object.entries(config.agents)) {
     if (findProgram(command, context.env)) continue;
     log.warn(
@@ -22,25 +35,50 @@ export async function run(context: Context, _args: string[], options: { concurre
       `agent ${name}: ${command} was not found on PATH (${context.env.PATH ?? "not set"}); tickets it is to work will need attention`,
     );
   }
+  // Never given back: a late signal must not turn the end of the process into a death.
   const signals = onStopSignals();
-  try {
-    const end = await runDaemon({
-      config,
-      log,
-      env: context.env,
-      version: context.version,
-      override: {
-        ...(options.concurrency === undefined ? {} : { maxConcurrency: options.concurrency }),
-        ...(options.agent === undefined ? {} : { defaultAgent: options.agent }),
-      },
-      onStopRequest: signals.listen,
-      onReady: ({ index }) =>
-        log.info({}, `daemon ${context.version} (pid ${process.pid}) works ${config.home}: ${index.plans.size} plans`),
-    });
-    return end === "drained" ? "ok" : signals.ending();
-  } finally {
-    signals.close();
-  }
+  let isSignalled = false;
+  signals.listen(() => {
+    isSignalled = true;
+  });
+  const end = await runDaemon({
+    config,
+    log,
+    env: context.env,
+    version: context.version,
+    override: {
+      ...(options.concurrency === undefined ? {} : { maxConcurrency: options.concurrency }),
+      ...(options.agent === undefined ? {} : { defaultAgent: options.agent }),
+    },
+    daemon: { ...start, service: context.env[serviceVariable] || null },
+    onStopRequest: signals.listen,
+    onReady: ({ index }) => log.info({}, `daemon ${context.version} (pid ${process.pid}) works ${config.home}: ${index.plans.size} plans`),
+  }).catch((error: unknown) => {
+    // On stderr it is said by whoever gets it.
+    if (!(error instanceof UserError)) log.fatal({ err: error }, "the daemon cannot go on");
+    throw error;
+  });
+  // What is being prepared for a run dies with us, as with a kill: the next daemon begins it anew.
+  if (end === "detached") process.exit(exitCodes.ok);
+  return end === "stopped" && isSignalled ? signals.ending() : "ok";
+}
+
+/** The arguments behind `orchestrator daemon` that start the same again, from anywhere. */
+export function argumentsOf({ file }: Config, { concurrency, agent }: DaemonOptions): string[] {
+  return [
+    ...["--config", file],
+    ...(concurrency === undefined ? [] : ["--concurrency", String(concurrency)]),
+    ...(agent === undefined ? [] : ["--agent", agent]),
+  ];
+}
+
+/** What nobody caught may have left anything half done: state on disk is whole, so the next daemon goes on. */
+function endOnBug(log: Logger): void {
+  process.on("uncaughtException", (error) => {
+    log.fatal({ err: error }, "the daemon ends because of a bug; the next one goes on from here");
+    process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+    process.exit(exitCodes.bug);
+  });
 }
 
 function checkAgent({ agents, file }: Config, name: string): void {

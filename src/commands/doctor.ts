@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { statSync } from "node:fs";
 import { adapterFor } from "../agents/adapters.ts";
 import type { Context } from "../app.ts";
+import { runningDaemon } from "../daemon/holder.ts";
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import { isAlive } from "../executors/process-identity.ts";
@@ -12,7 +13,6 @@ import { runDir } from "../state/layout.ts";
 import type { Ending } from "./command.ts";
 import { findProgram } from "./find-program.ts";
 import { columns, counted, oneLine, printData, printLine } from "./print.ts";
-import { runningDaemon } from "./snapshot.ts";
 import { type ReadWorld, readWorld } from "./world.ts";
 
 /** What was looked at, and how it stands. `fail`: work cannot go on as it should until it is mended. */

@@ -9,6 +9,7 @@ const onePhase: Option = { flags: "--phase <phase>", summary: "only this phase" 
 
 /** What groups of commands with two words are about. */
 export const groups: Readonly<Record<string, string>> = {
+  service: "have the service manager of this machine keep the daemon running",
   workflow: "list, check, draw and upgrade workflows",
   worktree: "make and remove worktrees, for scripts",
 };
@@ -70,12 +71,63 @@ export const commands: readonly Command[] = [
     options: [
       { flags: "-c, --concurrency <n>", summary: "runs at once, instead of maxConcurrency", value: { type: "integer", min: 1, max: 64 } },
       { flags: "-a, --agent <name>", summary: "the agent to use where nothing else names one, instead of defaultAgent" },
+      { flags: "--detach", summary: "run it in the background and end once it is at work, or has failed" },
     ],
     details:
-      "The first Ctrl-C or SIGTERM lets what runs come to its end and starts nothing new; the second stops the runs. Either way the next daemon goes on where this one was.",
-    examples: ["orchestrator daemon", "orchestrator daemon --concurrency 5 --agent codex"],
+      "The first Ctrl-C or SIGTERM lets what runs come to its end and starts nothing new; the second stops the runs. Either way the next daemon goes on where this one was. Ends with 4 when a daemon runs already.",
+    examples: ["orchestrator daemon", "orchestrator daemon --concurrency 5 --agent codex", "orchestrator daemon --detach"],
     background: true,
     load: () => import("./daemon.ts"),
+  },
+  {
+    name: "stop",
+    summary: "end the daemon and wait until it has ended",
+    options: [
+      { flags: "--now", summary: "stop what runs; the next daemon goes on with it" },
+      { flags: "--detach", summary: "end the daemon at once and leave what runs to the next one" },
+      { flags: "--timeout <duration>", summary: "wait no longer than this: 90s, 10m, 2h" },
+    ],
+    details:
+      "Without an option it lets what runs come to its end, starts nothing new, and says what it waits for. Ctrl-C ends the waiting alone. Ends with 75 when the time is over; the daemon still does what it was asked. Where no daemon runs there is nothing to do, which is 0.",
+    examples: ["orchestrator stop", "orchestrator stop --now", "orchestrator stop --timeout 10m || orchestrator stop --detach"],
+    load: () => import("./stop.ts"),
+  },
+  {
+    name: "restart",
+    summary: "replace the daemon by this program while agents work on",
+    options: [{ flags: "--timeout <duration>", summary: "how long the old one may take to end (default: 60s)" }],
+    details:
+      "For upgrades in place. The new daemon gets the options of the old one and the environment of this shell, and runs in the background; a service is restarted by its service manager. Without a daemon it starts one.",
+    examples: ["npm install -g ./orchestrator-0.2.0.tgz && orchestrator restart"],
+    load: () => import("./restart.ts"),
+  },
+  {
+    name: "service install",
+    summary: "have systemd (Linux) or launchd (macOS) keep the daemon running",
+    options: [
+      { flags: "--print", summary: "only print the file that it would write" },
+      { flags: "--force", summary: "also when there is another file; that one is kept beside it" },
+    ],
+    details:
+      "For this user, with this home, this program and the PATH of this shell. A daemon that crashes is started again, except where that cannot help. Ends with 5 when there is a file that it would not have written.",
+    examples: ["orchestrator service install --print", "orchestrator service install"],
+    load: async () => (await import("./service.ts")).install,
+  },
+  {
+    name: "service uninstall",
+    summary: "end the service and remove its file",
+    options: [{ flags: "--force", summary: "also when its file was edited" }],
+    details: "What runs goes on until the next daemon takes it up.",
+    examples: ["orchestrator service uninstall"],
+    load: async () => (await import("./service.ts")).uninstall,
+  },
+  {
+    name: "service status",
+    summary: "say whether the service is installed and running",
+    json: true,
+    details: "Ends with 0 when it runs, 1 when it does not, 3 when it is not installed.",
+    examples: ["orchestrator service status"],
+    load: async () => (await import("./service.ts")).status,
   },
   {
     name: "tick",

@@ -1,4 +1,5 @@
 import type { Context } from "../app.ts";
+import { runningDaemon } from "../daemon/holder.ts";
 import { type Opened, openRunner } from "../daemon/open.ts";
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
@@ -10,7 +11,6 @@ import type { Ending } from "./command.ts";
 import { openLog } from "./log.ts";
 import { oneLine, printLine } from "./print.ts";
 import { onStopSignals, type StopSignals } from "./signals.ts";
-import { runningDaemon } from "./snapshot.ts";
 import { workUntil } from "./work-until.ts";
 import { readTicket, readWorld, takeTicket } from "./world.ts";
 

@@ -3,8 +3,6 @@ import type { Plan } from "../domain/plan.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import type { Workflow } from "../domain/workflow.ts";
 import { type PlanView, unlisted, type World } from "../engine/world.ts";
-import { isAlive } from "../executors/process-identity.ts";
-import { type DaemonRecord, readDaemonRecord } from "../state/daemon-record.ts";
 import type { Problem } from "../state/json.ts";
 import type { PlanEntry } from "../state/load.ts";
 
@@ -58,15 +56,4 @@ function viewOf(
 function problemText({ file, line, column, message, hint }: Problem): string {
   const place = [file, line, column].filter((part) => part !== undefined).join(":");
   return `${place}: ${message}${hint ? ` (${hint})` : ""}`;
-}
-
-/** The process that holds this home, as daemon.json has it, if that very process is alive. */
-export function runningDaemon(home: string): DaemonRecord | undefined {
-  try {
-    const record = readDaemonRecord(home);
-    return record && isAlive(record) ? record : undefined;
-  } catch {
-    // For people only: the lock decides what may be done.
-    return undefined;
-  }
 }

@@ -1,4 +1,5 @@
 import type { Context } from "../app.ts";
+import { runningDaemon } from "../daemon/holder.ts";
 import { createLiveWorld } from "../daemon/live-world.ts";
 import { instant } from "../domain/time.ts";
 import { explain } from "../engine/explain.ts";
@@ -8,7 +9,6 @@ import { openIndex } from "../state/index.ts";
 import { ticketRow } from "../views/rows.ts";
 import type { Ending } from "./command.ts";
 import { oneLine, printData, printLine, statusText } from "./print.ts";
-import { runningDaemon } from "./snapshot.ts";
 import { takeTicket } from "./world.ts";
 
 /** Says why a ticket is where it is, nearest cause first, each with the command that changes it. */

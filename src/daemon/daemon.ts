@@ -1,11 +1,14 @@
 import { watch } from "node:fs";
+import { basename } from "node:path";
 import { UserError } from "../domain/errors.ts";
 import type { Logger } from "../lib/logger.ts";
-import { inboxDirs } from "../state/layout.ts";
+import { inboxDirs, stopFile } from "../state/layout.ts";
+import { readStopRequest, removeStopRequest, type StopKind, stopKinds } from "../state/stop-request.ts";
 import { type Opened, type OpenOptions, openRunner } from "./open.ts";
+import { runningText } from "./running-text.ts";
 
-/** How a daemon ended: by itself never, by a signal always. */
-export type DaemonEnd = "drained" | "stopped";
+/** How a daemon ended: by itself never, by a request always. Runs of one that detached go on. */
+export type DaemonEnd = "drained" | "stopped" | "detached";
 
 export interface DaemonOptions extends OpenOptions {
   /** Calls back with each request to stop: the first drains, the second ends the runs, and the next daemon goes on with them. */
@@ -15,44 +18,69 @@ export interface DaemonOptions extends OpenOptions {
 }
 
 /**
- * Works the plans of this home until it is asked to stop. Between two looks at the disk it is woken by changes in
- * state and inbox and by runs that end, so `pollInterval` only bounds how late a lost hint is noticed.
+ * Works the plans of this home until it is asked to stop, by onStopRequest or by stop.json. Between two looks at the disk
+ * it is woken by changes in state, inbox and home and by runs that end, so `pollInterval` only bounds how late a lost hint
+ * is noticed.
  */
 export async function runDaemon(options: DaemonOptions): Promise<DaemonEnd> {
   const { log } = options;
   const opened = await openRunner(options);
   const { runner, index } = opened;
-  let requests = 0;
+  const { home } = opened.config();
+  let stop: StopKind | undefined;
+  let told = "";
   let wake = () => {};
   let poked = false;
   const poke = () => {
     poked = true;
     wake();
   };
-  const unwatch = watchInbox(opened, log, poke);
+  const isDone = () => stop === "detach" || (stop !== undefined && runner.running().length === 0);
+  const tellDraining = (hint: string) => {
+    const waitsFor = runningText(runner.running());
+    if (waitsFor === told || waitsFor === "") return;
+    told = waitsFor;
+    log.info({}, `draining: waiting for ${waitsFor}${hint}`);
+  };
+  /** A later request may hurry the end, never put it off. */
+  const request = (how: StopKind) => {
+    if (stop !== undefined && stopKinds.indexOf(how) <= stopKinds.indexOf(stop)) return;
+    stop = how;
+    runner.setDispatching(false);
+    if (how === "now") log.info({}, "stopping the runs; they go on with the next daemon");
+    else if (how === "detach") log.info({}, "ending at once; the runs go on and the next daemon takes them up");
+    else if (runner.running().length === 0) log.info({}, "stopping");
+    else tellDraining(". Stop again to end them now; they go on with the next daemon.");
+    poke();
+  };
+  const readRequest = async () => {
+    try {
+      const asked = readStopRequest(home);
+      const { pid, start, bootId } = opened.identity;
+      if (asked && asked.pid === pid && asked.start === start && asked.bootId === bootId) request(asked.how);
+    } catch (error) {
+      log.warn({ err: error }, "stop.json cannot be read and is removed; ask again");
+      await removeStopRequest(home).catch(() => undefined);
+    }
+  };
+  const unwatch = [watchFolder(inboxDirs(home).new, log, poke), watchFolder(home, log, poke, basename(stopFile(home)))];
   index.watch(poke);
   runner.onChange(() => {
-    if (requests > 0 && runner.running().length === 0) poke();
+    if (stop === "drain") tellDraining("");
+    if (isDone()) poke();
   });
-  options.onStopRequest(() => {
-    requests += 1;
-    if (requests === 1) {
-      runner.setDispatching(false);
-      log.info({}, drainingMessage(opened));
-    } else if (requests === 2) {
-      log.info({}, "stopping the runs; they go on with the next daemon");
-    }
-    poke();
-  });
+  options.onStopRequest(() => request(stop === undefined ? "drain" : "now"));
   try {
     await runner.recover();
+    await opened.markReady();
     options.onReady?.(opened);
-    while (requests === 0 || runner.running().length > 0) {
+    while (!isDone()) {
+      await readRequest();
       opened.reloadConfig();
       const started = performance.now();
       try {
         // Also for a run whose stop could not be written down the first time.
-        if (requests > 1) await runner.stopRuns();
+        if (stop === "now") await runner.stopRuns();
         await runner.tick();
       } catch (error) {
         log.error({ err: error }, "a look at the state failed; it is tried again");
@@ -65,7 +93,7 @@ export async function runDaemon(options: DaemonOptions): Promise<DaemonEnd> {
           cause: fenced,
         });
       log.debug({ ms: performance.now() - started }, "tick");
-      if (requests > 0 && runner.running().length === 0) break;
+      if (isDone()) break;
       if (!poked) {
         await new Promise<void>((resolve) => {
           const timer = setTimeout(resolve, opened.config().pollInterval * 1000);
@@ -77,28 +105,26 @@ export async function runDaemon(options: DaemonOptions): Promise<DaemonEnd> {
       }
       poked = false;
     }
+    if (stop === "detach") return "detached";
     await runner.quiet();
-    return requests > 1 ? "stopped" : "drained";
+    return stop === "now" ? "stopped" : "drained";
   } finally {
-    unwatch();
+    for (const end of unwatch) end();
     await opened.close();
   }
 }
 
-/** The inbox is looked at as soon as something arrives in it; where that cannot be watched, with the next tick. */
-function watchInbox({ config }: Opened, log: Logger, poke: () => void): () => void {
+/** Calls `poke` when something changes in a folder, or in its file `only`; where that cannot be watched, the next tick looks. */
+function watchFolder(folder: string, log: Logger, poke: () => void, only?: string): () => void {
+  const unwatched = (error: unknown) => log.warn({ err: error }, `${folder} cannot be watched; it is read every pollInterval`);
   try {
-    const watcher = watch(inboxDirs(config().home).new, poke);
-    watcher.on("error", (error) => log.warn({ err: error }, "the inbox cannot be watched; it is read every pollInterval"));
+    const watcher = watch(folder, (_event, name) => {
+      if (only === undefined || name === null || name === only) poke();
+    });
+    watcher.on("error", unwatched);
     return () => watcher.close();
   } catch (error) {
-    log.warn({ err: error }, "the inbox cannot be watched; it is read every pollInterval");
+    unwatched(error);
     return () => {};
   }
-}
-
-function drainingMessage({ runner }: Opened): string {
-  const running = runner.running().map(({ planId, ticket }) => `${planId}/${ticket.ticketId} (${ticket.currentPhase})`);
-  if (running.length === 0) return "stopping";
-  return `draining: waiting for ${running.join(", ")}. Stop again to end them now; they go on with the next daemon.`;
 }

@@ -3,14 +3,16 @@ import type { Config } from "../domain/config.ts";
 import { formatFinding, UserError } from "../domain/errors.ts";
 import { instant } from "../domain/time.ts";
 import { createLocalExecutor } from "../executors/local.ts";
-import { ownIdentity } from "../executors/process-identity.ts";
+import { ownIdentity, type ProcessIdentity } from "../executors/process-identity.ts";
 import { programFile } from "../inputs/assets.ts";
 import { loadConfig } from "../inputs/config.ts";
 import type { Logger } from "../lib/logger.ts";
-import { readDaemonRecord, removeDaemonRecord, writeDaemonRecord } from "../state/daemon-record.ts";
+import { type DaemonFacts, type DaemonRecord, removeDaemonRecord, writeDaemonRecord } from "../state/daemon-record.ts";
 import { type Index, openIndex } from "../state/index.ts";
 import { inboxDirs, runDir } from "../state/layout.ts";
-import { acquireDaemonLock } from "../state/lock.ts";
+import { acquireDaemonLock, type DaemonLock } from "../state/lock.ts";
+import { removeStopRequest } from "../state/stop-request.ts";
+import { runningDaemon } from "./holder.ts";
 import { openJournals } from "./journals.ts";
 import { createLiveWorld } from "./live-world.ts";
 import { createRunner, type Runner } from "./runner.ts";
@@ -19,11 +21,15 @@ import { createRunner, type Runner } from "./runner.ts";
 export interface Opened {
   runner: Runner;
   index: Index;
+  /** This process, as daemon.json has it. */
+  identity: ProcessIdentity;
   config(): Config;
   /** Reads the configuration again if its file changed; a broken one is reported once and the last good one stays. */
   reloadConfig(): void;
   /** Set once another writer was met: nothing this process does counts any more. */
   fenced(): Error | undefined;
+  /** Tells whoever reads daemon.json that the daemon has taken up what it found. */
+  markReady(): Promise<void>;
   /** Waits for what is being written, gives the lock back. Runs that are under way go on. */
   close(): Promise<void>;
 }
@@ -36,24 +42,27 @@ export interface OpenOptions {
   /** Replaces values of the configuration for as long as this process lives. */
   override?: Partial<Pick<Config, "maxConcurrency" | "defaultAgent">>;
   select?: (planId: string, ticketId: string) => boolean;
+  /** Given by a daemon: how it was started. */
+  daemon?: Omit<DaemonFacts, "ready">;
 }
+
+/** Other commands hold the lock for moments, and a daemon for one before it says who it is. */
+const lockPatienceMs = 2000;
+const lockPauseMs = 25;
 
 /** Takes the daemon lock and opens the state. Throws a UserError (conflict) that names the holder when another process has it. */
 export async function openRunner(options: OpenOptions): Promise<Opened> {
   const { log, env } = options;
   let config: Config = { ...options.config, ...options.override };
   for (const folder of [config.home, config.stateDir]) refuseOpenFolder(folder);
-  const lock = acquireDaemonLock(config.home);
-  if (!lock) {
-    const holder = readDaemonRecord(config.home);
-    throw new UserError(`A daemon is already running for ${config.home}${holder ? ` (pid ${holder.pid}, since ${holder.since})` : ""}.`, {
-      hint: "orchestrator status shows what it does; pause, retry and the like reach it while it runs",
-      exit: "conflict",
-    });
-  }
+  const lock = await takeLock(config.home);
   try {
     const identity = ownIdentity();
-    await writeDaemonRecord(config.home, { ...identity, version: options.version, since: instant(Date.now()) });
+    const record: DaemonRecord = { ...identity, version: options.version, since: instant(Date.now()) };
+    const facts = options.daemon;
+    // Whatever an earlier daemon was asked.
+    await removeStopRequest(config.home);
+    await writeDaemonRecord(config.home, facts ? { ...record, daemon: { ...facts, ready: false } } : record);
     mkdirSync(inboxDirs(config.home).new, { recursive: true, mode: 0o700 });
     const index = openIndex(config.stateDir, { writer: true });
     const executor = createLocalExecutor((ref) => runDir(config.home, ref));
@@ -82,7 +91,11 @@ export async function openRunner(options: OpenOptions): Promise<Opened> {
     return {
       runner,
       index,
+      identity,
       config: () => config,
+      async markReady() {
+        if (facts) await writeDaemonRecord(config.home, { ...record, daemon: { ...facts, ready: true } });
+      },
       fenced: () => fenced,
       reloadConfig() {
         const mtime = mtimeOf(config.file);
@@ -106,6 +119,7 @@ export async function openRunner(options: OpenOptions): Promise<Opened> {
         index.close();
         await journals.flush();
         try {
+          await removeStopRequest(config.home);
           await removeDaemonRecord(config.home, identity);
         } finally {
           lock.release();
@@ -115,6 +129,23 @@ export async function openRunner(options: OpenOptions): Promise<Opened> {
   } catch (error) {
     lock.release();
     throw error;
+  }
+}
+
+/** The daemon lock. Throws a UserError (conflict) once a daemon is known to have it, or when nobody gives it back. */
+async function takeLock(home: string): Promise<DaemonLock> {
+  const deadline = performance.now() + lockPatienceMs;
+  for (;;) {
+    const lock = acquireDaemonLock(home);
+    if (lock) return lock;
+    const holder = runningDaemon(home);
+    if (holder?.daemon || performance.now() > deadline) {
+      throw new UserError(`A daemon is already running for ${home}${holder ? ` (pid ${holder.pid}, since ${holder.since})` : ""}.`, {
+        hint: "orchestrator status shows what it does; pause, retry and the like reach it while it runs",
+        exit: "conflict",
+      });
+    }
+    await new Promise((resolve) => setTimeout(resolve, lockPauseMs));
   }
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { UserError } from "../domain/errors.ts";
 import type { TicketEvent } from "../domain/event.ts";
 import type { ExitRecord, RunRef } from "../domain/run.ts";
@@ -9,6 +9,7 @@ import { recover } from "../engine/recover.ts";
 import type { Executor } from "../executors/executor.ts";
 import { readSpec, runFiles } from "../executors/run-files.ts";
 import { type Logger, ticketLog } from "../lib/logger.ts";
+import { monotonicMs } from "../lib/monotonic.ts";
 import { handlerOf } from "../phases/handlers.ts";
 import type { PhaseContext } from "../phases/phase.ts";
 
@@ -47,6 +48,8 @@ const unclaimedMs = 30_000;
 
 export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, report, onSettled }: RunsParts): Runs {
   const starting = new Set<string>();
+  /** When runs were submitted, by the monotonic clock: the wall clock may be set meanwhile. */
+  const submitted = new Map<string, number>();
   const looking = new Set<string>();
   /** Runs of which something was heard while they were being looked at. */
   const lookAgainAt = new Set<string>();
@@ -70,6 +73,7 @@ export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, 
       await report(ref, notStarted(ref, error));
     } finally {
       starting.delete(key);
+      submitted.set(key, monotonicMs());
       // It may have ended, or may have to stop, since before anybody listened.
       await check(ref);
       onSettled();
@@ -95,7 +99,11 @@ export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, 
 
   async function check(ref: RunRef, inherited = false): Promise<void> {
     const key = runKey(ref);
-    if (closed || starting.has(key) || !runningOf(ref)) return;
+    if (closed || starting.has(key)) return;
+    if (!runningOf(ref)) {
+      submitted.delete(key);
+      return;
+    }
     if (looking.has(key)) {
       lookAgainAt.add(key);
       return;
@@ -109,6 +117,7 @@ export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, 
         await report(ref, { type: "faulted", at: now(), runId: ref.runId, reason: `The run's records cannot be read: ${textOf(error)}` });
     } finally {
       looking.delete(key);
+      if (!runningOf(ref)) submitted.delete(key);
       if (lookAgainAt.delete(key)) void check(ref);
       onSettled();
     }
@@ -136,10 +145,9 @@ export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, 
     else if (step.do === "adopt" && step.stopAgain) await executor.cancel(ref);
   }
 
-  /** Counted from its submission: making a large worktree may take longer than that. */
+  /** Counted from its submission: making a large worktree may take longer than that. One of an earlier daemon is always. */
   function isOverdue(ref: RunRef): boolean {
-    const submitted = statSync(runFiles(runDirOf(ref)).spec, { throwIfNoEntry: false })?.mtimeMs;
-    return Date.now() - (submitted ?? Date.parse(runningOf(ref)?.since ?? now())) > unclaimedMs;
+    return monotonicMs() - (submitted.get(runKey(ref)) ?? Number.NEGATIVE_INFINITY) > unclaimedMs;
   }
 
   /** The session is for people who look on: one that cannot be read says nothing about the run. */

@@ -22,11 +22,14 @@ const drainMs = 1000;
 async function main(runDir: string): Promise<number> {
   const spec = JSON.parse(readFileSync(join(runDir, "spec.json"), "utf8")) as RunSpec;
   const order = spec.data.checks as CheckOrder;
+  // Loaded beside the checks, most of which need no git; not later, when another version may have taken this one's place.
+  const git = loadGit();
+  git.catch(() => undefined);
   const checks: CheckResult[] = [];
   for (const { name, argv } of order.commands) {
     process.stdout.write(`--- ${name}: ${argv.join(" ")}\n`);
     const now = await runCheck(argv, process.cwd());
-    const before = now.exitCode === 0 || !order.baseline ? null : await baselineOf(order.baseline, name, argv);
+    const before = now.exitCode === 0 || !order.baseline ? null : await baselineOf(order.baseline, name, argv, git);
     checks.push({ name, command: argv, ...now, before });
     const verdict = now.exitCode === 0 ? "passed" : failedBefore(before) ? "fails, and failed before the change" : "FAILS";
     process.stdout.write(`--- ${name}: ${verdict} (${now.durationMs} ms)\n`);
@@ -80,11 +83,18 @@ function redactLines(text: string): string {
     .join("\n");
 }
 
+function loadGit() {
+  return Promise.all([import("../git/git.ts"), import("../git/worktree.ts")]);
+}
+
 /** What a check said on the commit before the change: from the cache, else by running it there. */
-async function baselineOf(baseline: NonNullable<CheckOrder["baseline"]>, name: string, argv: string[]): Promise<CheckResult["before"]> {
-  // Loaded only now: most checks pass and need no git.
-  const { commitOf, openRepo } = await import("../git/git.ts");
-  const { integrationWorktree } = await import("../git/worktree.ts");
+async function baselineOf(
+  baseline: NonNullable<CheckOrder["baseline"]>,
+  name: string,
+  argv: string[],
+  git: ReturnType<typeof loadGit>,
+): Promise<CheckResult["before"]> {
+  const [{ commitOf, openRepo }, { integrationWorktree }] = await git;
   const repo = await openRepo(baseline.repo);
   const sha = await commitOf(repo, baseline.sha);
   if (sha === null) return null;

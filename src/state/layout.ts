@@ -31,6 +31,11 @@ export function daemonFile(home: string): string {
   return join(home, "daemon.json");
 }
 
+/** What a running daemon is asked: to end, and how. */
+export function stopFile(home: string): string {
+  return join(home, "stop.json");
+}
+
 /** `tmp`: being written. `new`: waiting for the daemon. `done`: answers. */
 export interface InboxDirs {
   tmp: string;
@@ -50,6 +55,11 @@ export function runDir(home: string, ref: RunRef): string {
 
 export function daemonLogFile(home: string): string {
   return join(home, "logs", "orchestrator.log");
+}
+
+/** What a daemon in the background prints beside its log: the last words of one that crashed. */
+export function daemonOutputFile(home: string): string {
+  return join(home, "logs", "daemon.out");
 }
 
 export function ticketLogFile(home: string, planId: string, ticketId: string): string {

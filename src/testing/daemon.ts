@@ -46,6 +46,34 @@ export async function startDaemon(home: TestHome, args: string[] = []): Promise<
   };
 }
 
+/** A command line under way. */
+export interface TestCli {
+  stdout(): string;
+  stderr(): string;
+  signal(signal: NodeJS.Signals): void;
+  /** Its exit code, once it has ended and all its output is read; null when a signal killed it. */
+  ended: Promise<number | null>;
+}
+
+/** Starts the command line; it is killed with the test at the latest. */
+export function startCli(home: TestHome, ...args: string[]): TestCli {
+  const child = spawn(process.execPath, [cli, ...args], { env: home.env, cwd: home.dir, stdio: ["ignore", "pipe", "pipe"] });
+  let stdout = "";
+  let stderr = "";
+  child.stdout.on("data", (chunk) => {
+    stdout += String(chunk);
+  });
+  child.stderr.on("data", (chunk) => {
+    stderr += String(chunk);
+  });
+  const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+  onTestFinished(async () => {
+    child.kill("SIGKILL");
+    await ended;
+  });
+  return { stdout: () => stdout, stderr: () => stderr, signal: (signal) => child.kill(signal), ended };
+}
+
 /** Runs the command line to its end. */
 export function runCli(home: TestHome, ...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
