@@ -37,6 +37,8 @@ ExecStart=${command("daemon", "--config", config)}
 ExecStop=${command("stop", "--detach", "--config", config)}
 KillMode=process
 TimeoutStopSec=60
+# One agent that takes all memory must not end the daemon.
+OOMPolicy=continue
 Restart=on-failure
 RestartSec=5
 RestartPreventExitStatus=${hopeless}
