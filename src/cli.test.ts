@@ -276,7 +276,9 @@ describe("completion", () => {
     const { stdout } = await makeHome().run("completion", "bash");
     // biome-ignore lint/suspicious/noTemplateCurlyInString: a shell expansion
     const words = 'COMP_WORDS=(orchestrator res); COMP_CWORD=1; _orchestrator; echo "${COMPREPLY[*]}"';
-    expect(execFileSync("bash", ["-c", `${stdout}\n${words}`], { encoding: "utf8" })).toBe("resume resume-plan resume-session restore\n");
+    expect(execFileSync("bash", ["-c", `${stdout}\n${words}`], { encoding: "utf8" })).toBe(
+      "restart resume resume-plan resume-session restore\n",
+    );
   });
 
   it("every shell gets every command", async () => {

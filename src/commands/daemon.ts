@@ -2,7 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import type { Context } from "../app.ts";
 import { runDaemon } from "../daemon/daemon.ts";
 import type { Config } from "../domain/config.ts";
-import { exitCodes, UserError } from "../domain/errors.ts";
+import { exitCodes } from "../domain/errors.ts";
 import type { Logger } from "../lib/logger.ts";
 import { startInBackground } from "./background.ts";
 import type { Ending } from "./command.ts";
@@ -38,6 +38,7 @@ export async function run(context: Context, _args: string[], options: DaemonOpti
   // Never given back: a late signal must not turn the end of the process into a death.
   const signals = onStopSignals();
   let isSignalled = false;
+  let isReady = false;
   signals.listen(() => {
     isSignalled = true;
   });
@@ -52,10 +53,13 @@ export async function run(context: Context, _args: string[], options: DaemonOpti
     },
     daemon: { ...start, service: context.env[serviceVariable] || null },
     onStopRequest: signals.listen,
-    onReady: ({ index }) => log.info({}, `daemon ${context.version} (pid ${process.pid}) works ${config.home}: ${index.plans.size} plans`),
+    onReady({ index }) {
+      isReady = true;
+      log.info({}, `daemon ${context.version} (pid ${process.pid}) works ${config.home}: ${index.plans.size} plans`);
+    },
   }).catch((error: unknown) => {
-    // On stderr it is said by whoever gets it.
-    if (!(error instanceof UserError)) log.fatal({ err: error }, "the daemon cannot go on");
+    // Before that, whoever started it is told on stderr.
+    if (isReady) log.fatal({ err: error }, "the daemon cannot go on");
     throw error;
   });
   // What is being prepared for a run dies with us, as with a kill: the next daemon begins it anew.

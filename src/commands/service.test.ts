@@ -12,10 +12,10 @@ import { launchdAgent, type ServiceFacts, systemdUnit } from "./service-unit.ts"
 const facts: ServiceFacts = {
   node: "/opt/node 24/bin/node",
   program: '/opt/o"rch/100%/$HOME/dist/cli.js',
-  config: "/home/ada/.orchestrator/config.yaml",
-  home: "/home/ada/.orchestrator",
+  config: "/opt/ada/.orchestrator/config.yaml",
+  home: "/opt/ada/.orchestrator",
   path: "/usr/local/bin:/usr/bin:/bin",
-  output: "/home/ada/.orchestrator/logs/daemon.out",
+  output: "/opt/ada/.orchestrator/logs/daemon.out",
 };
 
 /** A home for a user whose service manager notes what it is told, keeps no process, and calls the unit active while the file `active` exists. */
@@ -50,25 +50,27 @@ describe("the unit of systemd", () => {
   it("keeps its children, gives up where starting again cannot help, and quotes what is special", () => {
     expect(systemdUnit(facts)).toMatchInlineSnapshot(`
       "[Unit]
-      Description=orchestrator daemon of /home/ada/.orchestrator
+      Description=orchestrator daemon of /opt/ada/.orchestrator
       StartLimitIntervalSec=600
       StartLimitBurst=10
 
       [Service]
       Type=exec
-      ExecStart="/opt/node 24/bin/node" "/opt/o\\"rch/100%%/$$HOME/dist/cli.js" "daemon" "--config" "/home/ada/.orchestrator/config.yaml"
+      ExecStart="/opt/node 24/bin/node" "/opt/o\\"rch/100%%/$$HOME/dist/cli.js" "daemon" "--config" "/opt/ada/.orchestrator/config.yaml"
       # Agents at work go on without the daemon, and the next one takes them up.
-      ExecStop="/opt/node 24/bin/node" "/opt/o\\"rch/100%%/$$HOME/dist/cli.js" "stop" "--detach" "--config" "/home/ada/.orchestrator/config.yaml"
+      ExecStop="/opt/node 24/bin/node" "/opt/o\\"rch/100%%/$$HOME/dist/cli.js" "stop" "--detach" "--config" "/opt/ada/.orchestrator/config.yaml"
       KillMode=process
       TimeoutStopSec=60
+      # One agent that takes all memory must not end the daemon.
+      OOMPolicy=continue
       Restart=on-failure
       RestartSec=5
       RestartPreventExitStatus=2 4 5 8
       SuccessExitStatus=130 143
-      Environment="ORCHESTRATOR_HOME=/home/ada/.orchestrator"
+      Environment="ORCHESTRATOR_HOME=/opt/ada/.orchestrator"
       Environment="PATH=/usr/local/bin:/usr/bin:/bin"
       Environment="ORCHESTRATOR_SERVICE=systemd"
-      WorkingDirectory=/home/ada/.orchestrator
+      WorkingDirectory=/opt/ada/.orchestrator
 
       [Install]
       WantedBy=default.target

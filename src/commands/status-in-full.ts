@@ -1,6 +1,5 @@
 import * as z from "zod";
 import type { Context } from "../app.ts";
-import { runningDaemon } from "../daemon/holder.ts";
 import type { Config } from "../domain/config.ts";
 import { type PlanRow, planRow, planRows } from "../views/rows.ts";
 import type { Ending } from "./command.ts";

@@ -1,10 +1,10 @@
 import type { Context } from "../app.ts";
+import { runningDaemon } from "../daemon/holder.ts";
 import type { Config } from "../domain/config.ts";
 import { epochMs, type Instant, instant, secondsBetween } from "../domain/time.ts";
 import { spaceProblem } from "../lib/disk-space.ts";
 import type { PlanRow, ShownStatus, TicketRow } from "../views/rows.ts";
 import { columns, duration, oneLine, printLine, statusText } from "./print.ts";
-import { runningDaemon } from "./snapshot.ts";
 
 /** Prints plans with their tickets for people, and who works them or why nobody does. `detailed`: also how a plan came to be. */
 export function printStatus(

@@ -2,7 +2,6 @@ import configSchema from "../../docs/schema/config.schema.json" with { type: "js
 import planSchema from "../../docs/schema/plan.schema.json" with { type: "json" };
 import ticketSchema from "../../docs/schema/ticket.schema.json" with { type: "json" };
 import type { Context } from "../app.ts";
-import { runningDaemon } from "../daemon/holder.ts";
 import { glanceAtConfig } from "../inputs/config-file.ts";
 import { checkOf } from "../lib/json-schema.ts";
 import { glanceAtPlans } from "../state/glance.ts";

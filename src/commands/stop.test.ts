@@ -334,8 +334,7 @@ globalThis.Date = class extends RealDate {
     expect((await runCli(home, "daemon")).code).toBe(4);
     await until(() => performance.now() - stoppedAt > 4000);
     process.kill(daemon.pid, "SIGCONT");
-    const looks = () => home.log();
-    await until(() => looks().length > 0 && performance.now() - stoppedAt > 5000);
+    await until(() => performance.now() - stoppedAt > 5000);
     // Its shim is stopped, not gone.
     expect(home.ticket("p", "A").activity.state).toBe("running");
     process.kill(claim.pid, "SIGCONT");

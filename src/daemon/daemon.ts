@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { UserError } from "../domain/errors.ts";
 import type { Logger } from "../lib/logger.ts";
 import { inboxDirs, stopFile } from "../state/layout.ts";
-import { readStopRequest, removeStopRequest, type StopKind, stopKinds } from "../state/stop-request.ts";
+import { isAskedOf, readStopRequest, removeStopRequest, type StopKind, stopKinds } from "../state/stop-request.ts";
 import { type Opened, type OpenOptions, openRunner } from "./open.ts";
 import { runningText } from "./running-text.ts";
 
@@ -56,8 +56,7 @@ export async function runDaemon(options: DaemonOptions): Promise<DaemonEnd> {
   const readRequest = async () => {
     try {
       const asked = readStopRequest(home);
-      const { pid, start, bootId } = opened.identity;
-      if (asked && asked.pid === pid && asked.start === start && asked.bootId === bootId) request(asked.how);
+      if (asked && isAskedOf(asked, opened.identity)) request(asked.how);
     } catch (error) {
       log.warn({ err: error }, "stop.json cannot be read and is removed; ask again");
       await removeStopRequest(home).catch(() => undefined);

@@ -11,7 +11,7 @@ import { type DaemonFacts, type DaemonRecord, removeDaemonRecord, writeDaemonRec
 import { type Index, openIndex } from "../state/index.ts";
 import { inboxDirs, runDir } from "../state/layout.ts";
 import { acquireDaemonLock, type DaemonLock } from "../state/lock.ts";
-import { removeStopRequest } from "../state/stop-request.ts";
+import { isAskedOf, readStopRequest, removeStopRequest } from "../state/stop-request.ts";
 import { runningDaemon } from "./holder.ts";
 import { openJournals } from "./journals.ts";
 import { createLiveWorld } from "./live-world.ts";
@@ -119,7 +119,9 @@ export async function openRunner(options: OpenOptions): Promise<Opened> {
         index.close();
         await journals.flush();
         try {
-          await removeStopRequest(config.home);
+          // What a daemon that took over was asked is not ours to forget.
+          const asked = readStopRequest(config.home);
+          if (asked && isAskedOf(asked, identity)) await removeStopRequest(config.home);
           await removeDaemonRecord(config.home, identity);
         } finally {
           lock.release();

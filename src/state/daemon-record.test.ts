@@ -10,6 +10,9 @@ it("keeps a record of who runs", async () => {
   const record = { pid: 7, start: "1", bootId: "b", version: "0.1.0", since: "2026-11-21T12:00:00.000Z" };
   await writeDaemonRecord(home, record);
   expect(readDaemonRecord(home)).toEqual(record);
+  const daemon = { arguments: ["--agent", "pi"], cwd: "/", ready: true, service: null };
+  await writeDaemonRecord(home, { ...record, daemon });
+  expect(readDaemonRecord(home)).toEqual({ ...record, daemon });
   await removeDaemonRecord(home, record);
   expect(readDaemonRecord(home)).toBeUndefined();
 });
@@ -27,7 +30,13 @@ it("P5 a daemon that another one took over from leaves that one's record alone",
 
 it("P10 refuses a record that no daemon wrote", () => {
   const home = tempDir();
-  for (const text of ["[]", '{"pid": "7", "start": "1", "bootId": "b", "version": "1", "since": ""}', '{"pid": 7}']) {
+  const good = '"pid": 7, "start": "1", "bootId": "b", "version": "1", "since": ""';
+  for (const text of [
+    "[]",
+    `{${good}, "daemon": {"arguments": [1], "cwd": "/", "ready": true, "service": null}}`,
+    '{"pid": "7", "start": "1", "bootId": "b", "version": "1", "since": ""}',
+    '{"pid": 7}',
+  ]) {
     writeFileSync(daemonFile(home), text);
     expect(() => readDaemonRecord(home)).toThrow(`${daemonFile(home)}: this is not what a daemon writes`);
   }

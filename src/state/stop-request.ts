@@ -36,7 +36,12 @@ function isRequest(value: unknown): value is StopRequest {
   return Number.isInteger(pid) && typeof start === "string" && typeof bootId === "string" && stopKinds.some((kind) => kind === how);
 }
 
-/** Forgets what was asked. */
+/** Whether `daemon` is the one that is asked. */
+export function isAskedOf(request: StopRequest, daemon: Pick<StopRequest, "pid" | "start" | "bootId">): boolean {
+  return request.pid === daemon.pid && request.start === daemon.start && request.bootId === daemon.bootId;
+}
+
+/** Forgets what any daemon of this home was asked. */
 export async function removeStopRequest(home: string): Promise<void> {
   await removeIfThere(stopFile(home));
 }
