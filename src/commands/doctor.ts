@@ -5,6 +5,7 @@ import type { Context } from "../app.ts";
 import { runningDaemon } from "../daemon/holder.ts";
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
+import { findIsolation } from "../executors/isolation.ts";
 import { isAlive } from "../executors/process-identity.ts";
 import { readClaim, readExit } from "../executors/run-files.ts";
 import { spaceProblem } from "../lib/disk-space.ts";
@@ -41,6 +42,7 @@ export async function run(context: Context, _args: string[], options: { json?: b
       ...(await Promise.all(Object.keys(config.agents).map((name) => agentCheck(context, config, name)))),
       await ghCheck(context, config),
       ...Object.entries(config.mcpServers).map(([name, { command }]) => mcpCheck(context, config, name, command)),
+      await processesCheck(config),
       daemonCheck(config),
       ...filesCheck(snapshot),
       ...runsCheck(config, snapshot),
@@ -155,6 +157,23 @@ function diskCheck({ stateDir, worktreeRoot, minFreeMiB }: Config): Check {
   const problem = spaceProblem([stateDir, worktreeRoot], minFreeMiB);
   if (problem === undefined) return { name: "disk", state: "ok", detail: `more than ${minFreeMiB} MiB are free for state and worktrees` };
   return { name: "disk", state: "fail", detail: problem, fix: "make room: nothing new starts until then" };
+}
+
+/** What keeps a run from leaving processes behind. */
+async function processesCheck({ isolateProcesses }: Config): Promise<Check> {
+  const name = "processes";
+  try {
+    const { kind, reason } = await findIsolation(isolateProcesses);
+    if (kind === "namespace")
+      return { name, state: "ok", detail: "each run has a pid namespace of its own: nothing of it can stay behind" };
+    const because = reason === null ? "" : ` (${reason})`;
+    if (kind === "subreaper") return { name, state: "ok", detail: `orphans of a run are adopted and end with it${because}` };
+    const detail = `what clears its environment, leaves its session and loses its parent outlives its run${because}`;
+    return process.platform === "linux" ? { name, state: "warn", detail, fix: "install perl" } : { name, state: "ok", detail };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { name, state: "fail", detail: error.message, ...(error.hint ? { fix: error.hint } : {}) };
+  }
 }
 
 function daemonCheck({ home }: Config): Check {

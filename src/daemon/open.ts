@@ -2,6 +2,7 @@ import { mkdirSync, statSync } from "node:fs";
 import type { Config } from "../domain/config.ts";
 import { formatFinding, UserError } from "../domain/errors.ts";
 import { instant } from "../domain/time.ts";
+import { isolationFinder } from "../executors/isolation.ts";
 import { createLocalExecutor } from "../executors/local.ts";
 import { ownIdentity, type ProcessIdentity } from "../executors/process-identity.ts";
 import { programFile } from "../inputs/assets.ts";
@@ -65,7 +66,10 @@ export async function openRunner(options: OpenOptions): Promise<Opened> {
     await writeDaemonRecord(config.home, facts ? { ...record, daemon: { ...facts, ready: false } } : record);
     mkdirSync(inboxDirs(config.home).new, { recursive: true, mode: 0o700 });
     const index = openIndex(config.stateDir, { writer: true });
-    const executor = createLocalExecutor((ref) => runDir(config.home, ref));
+    const executor = createLocalExecutor(
+      (ref) => runDir(config.home, ref),
+      isolationFinder(() => config.isolateProcesses),
+    );
     const journals = openJournals(config.stateDir, log);
     const world = createLiveWorld(index, () => config, true);
     const self = { node: process.execPath, program: programFile("cli"), checksRunner: programFile("phases/checks-runner") };

@@ -20,6 +20,9 @@ export const McpServerConfig = z.looseObject({
   env: z.record(z.string(), z.string()).optional(),
 });
 
+const IsolateProcesses = z.enum(["auto", "namespace", "off"]);
+export type IsolateProcesses = z.infer<typeof IsolateProcesses>;
+
 /** config.yaml. Unknown keys are kept and reported, never fatal: a file may be older or newer than the program. */
 export const ConfigFile = z.looseObject({
   defaultAgent: z.string().min(1),
@@ -44,6 +47,11 @@ export const ConfigFile = z.looseObject({
   phaseTimeoutSeconds: z.number().positive().max(maxSeconds).default(3600),
   /** Silence limit of agent phases that name none, in seconds. */
   agentIdleTimeoutSeconds: z.number().positive().max(maxSeconds).default(1800),
+  /**
+   * How the processes of a run are held together. `auto`: by a pid namespace for root, by a parent that adopts orphans for
+   * others. `namespace`: by a pid namespace for others, too, within a user namespace. `off`: never by a namespace.
+   */
+  isolateProcesses: IsolateProcesses.default("auto"),
   /** The GitHub CLI that scripts call, given to them as ORCH_GH. */
   ghCommand: z.string().default("gh"),
   /** Name → command; what `checks` and `merge` phases run when neither phase nor plan says. */

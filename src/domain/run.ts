@@ -35,6 +35,8 @@ export interface RunSpec extends RunRef {
   /** Kept of each stream; the head and the tail survive, the middle goes. */
   keepBytes: number;
   stop: { signal: "SIGINT" | "SIGTERM"; graceMs: number };
+  /** An agent that has given its result and says no more may take this long to exit; absent: for ever. */
+  settleMs?: number;
   /** What the phase needs to know again when it reads the result, e.g. a merge candidate. */
   data: Record<string, unknown>;
 }
@@ -55,6 +57,7 @@ export interface Claim {
 /** Why a run is over. */
 export type RunEnd =
   | "exited" // the leader ended by itself
+  | "result" // it gave its result and did not exit; we ended it
   | "timeout" // wall time
   | "idle" // silence
   | "stopped" // we asked it to stop
@@ -88,4 +91,4 @@ export type Observation =
   | { state: "running"; pid: number }
   | { state: "finished"; exit: ExitRecord }
   | { state: "revoked" }
-  | { state: "lost"; reason: string };
+  | { state: "lost"; reason: string /** Processes that would not die; absent: none is left. */; survivors?: number[] };

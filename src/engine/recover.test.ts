@@ -40,6 +40,11 @@ describe("P5 what a daemon does with a run it finds", () => {
       { state: "lost", reason: "the machine restarted" },
       { do: "event", event: { type: "lost", at, runId, reason: "the machine restarted" } },
     ],
+    [
+      "P6 lost, with processes that would not die: calls a person",
+      { state: "lost", reason: "its supervisor was killed", survivors: [7, 8] },
+      { do: "event", event: { type: "faulted", at, runId, reason: "Processes of the run would not die: 7, 8. End them, then retry." } },
+    ],
   ];
 
   it.each(table)("%s", (_, found, recovery) => {

@@ -32,6 +32,11 @@ export function recover(ticket: Ticket, found: Observation, at: Instant): Recove
     case "revoked":
       return { do: "event", event: { type: "interrupted", at, runId, reason: "It was never started." } };
     case "lost":
+      // While they live, another run would be the second one of its ticket.
+      if (found.survivors !== undefined) {
+        const reason = `Processes of the run would not die: ${found.survivors.join(", ")}. End them, then retry.`;
+        return { do: "event", event: { type: "faulted", at, runId, reason } };
+      }
       return { do: "event", event: { type: "lost", at, runId, reason: found.reason } };
   }
 }

@@ -7,6 +7,8 @@ import { writeDurable } from "../state/atomic-write.ts";
 export interface AgentStream {
   /** Takes a redacted line, or the beginning of one that was cut for its length; says whether it was progress. */
   line(text: string, isCut: boolean): boolean;
+  /** Whether its last word was its result: nothing but its exit is to follow, unless it goes on. */
+  isDone(): boolean;
   /** The stream is over. */
   end(info: Parameters<AgentReader["end"]>[0]): Promise<AgentReport>;
 }
@@ -23,6 +25,7 @@ export async function openAgentStream(
   const reader = createReader(provider, { argv: spec.argv, ...(spec.priorUsage === undefined ? {} : { priorUsage: spec.priorUsage }) });
   let bytesLeft = spec.keepBytes;
   let session = "";
+  let done = false;
   let sessionWritten = Promise.resolve();
 
   function record(events: AgentEvent[]): void {
@@ -42,6 +45,8 @@ export async function openAgentStream(
       const events = reader.line(text, isCut);
       record(events);
       for (const event of events) {
+        if (event.type === "result") done = true;
+        else if (event.type === "text" || event.type === "tool_use" || event.type === "tool_result") done = false;
         if (event.type !== "session") continue;
         const json = JSON.stringify(event.session);
         if (json === session) continue;
@@ -51,6 +56,7 @@ export async function openAgentStream(
       }
       return reader.progress();
     },
+    isDone: () => done,
     async end(info) {
       await sessionWritten;
       return reader.end(info);

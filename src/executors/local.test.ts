@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, fork, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -7,6 +7,7 @@ import type { ExitRecord, Observation, RunRef, RunSpec } from "../domain/run.ts"
 import { tempDir } from "../testing/temp.ts";
 import { until } from "../testing/until.ts";
 import type { Executor } from "./executor.ts";
+import { findIsolation, type Isolation } from "./isolation.ts";
 import { createLocalExecutor } from "./local.ts";
 import { readStat } from "./process-identity.ts";
 import { findTree, killTree } from "./process-tree.ts";
@@ -15,12 +16,20 @@ import { markVariable, packEnvironment } from "./run-environment.ts";
 const shim = fileURLToPath(new URL("./shim.ts", import.meta.url));
 const fakeAgent = fileURLToPath(new URL("../testing/fake-agents/fake-agent.mjs", import.meta.url));
 const MiB = 1024 * 1024;
+/** What a shim may take at most, whatever its program writes. */
+const shimPeak = 160 * MiB;
+/** What a run that keeps 1 MiB may take on disk: while head and tail are joined, a part of the tail is there twice. */
+const runDisk = 1.5 * MiB;
+
+const nothing: Isolation = { kind: "none", prefix: [], reason: null };
+const subreaper = await findIsolation("off");
+const namespace = await findIsolation("namespace").catch(() => nothing);
 
 /** A home for runs; whatever they leave alive is killed after the test, and fails it. */
-function setUp() {
+function setUp(isolation?: Isolation) {
   const home = tempDir();
   const runDir = (ref: RunRef) => join(home, "run", ref.planId, ref.ticketId, ref.runId);
-  const executor = createLocalExecutor(runDir);
+  const executor = createLocalExecutor(runDir, isolation && (async () => isolation));
   const started: RunRef[] = [];
   const ledger = join(home, "ledger");
   writeFileSync(ledger, "");
@@ -36,6 +45,8 @@ function setUp() {
       left.push(...findTree(mark).found.map(({ pid }) => pid));
       await killTree(mark);
     }
+    left.push(...programs());
+    for (const pid of programs()) process.kill(pid, "SIGKILL");
     executor.close();
     expect(left).toEqual([]);
   });
@@ -63,6 +74,12 @@ function setUp() {
     };
   }
 
+  /** Programs of runs, and what they have left: all that works in the home. Inside a pid namespace their pids are others. */
+  const programs = () =>
+    readdirSync("/proc")
+      .map(Number)
+      .filter((pid) => pid > 0 && workingDir(pid) === home && isAlivePid(pid));
+
   const env = (scenario: unknown = []) => ({
     PATH: process.env.PATH ?? "",
     FAKE_LEDGER: ledger,
@@ -75,8 +92,9 @@ function setUp() {
     executor,
     specOf,
     env,
+    programs,
     fakeSpec: (changes: Partial<RunSpec> = {}) => specOf([process.execPath, fakeAgent], changes),
-    /** Pids of the kinds of processes that fake agents noted in their ledger. */
+    /** Processes of a kind that fake agents noted in their ledger, by the pid that they have for themselves. */
     noted: (kind: string) => [...readFileSync(ledger, "utf8").matchAll(new RegExp(`^${kind} \\S+ (\\d+)$`, "gm"))].map((m) => Number(m[1])),
     async run(spec: RunSpec, variables: Record<string, string> = env(), prompt: string | null = null): Promise<ExitRecord> {
       await executor.submit(spec, variables, prompt);
@@ -97,6 +115,14 @@ async function over(executor: Executor, ref: RunRef): Promise<{ exit: ExitRecord
 async function runningPid(executor: Executor, ref: RunRef): Promise<number> {
   const isRunning = (now: Observation) => (now.state === "running" ? now.pid : undefined);
   return until(async () => isRunning(await executor.observe(ref)));
+}
+
+function workingDir(pid: number): string {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    return ""; // gone, or somebody else's
+  }
 }
 
 function isAlivePid(pid: number): boolean {
@@ -180,9 +206,10 @@ describe("a run", () => {
     expect(exit.stdoutTail).toBe("a\ufffdb\ufffd\né\n");
   });
 
-  it("tells how it died of a signal that nobody here has sent", async () => {
-    const { run, fakeSpec, env } = setUp();
+  it.each([nothing, subreaper, namespace])("tells a signal that it died of from an exit code: $kind", async (isolation) => {
+    const { run, fakeSpec, specOf, env } = setUp(isolation);
     expect(await run(fakeSpec(), env([{ crash: "SIGKILL" }]))).toMatchObject({ end: "exited", exitCode: null, signal: "SIGKILL" });
+    expect(await run(specOf(["sh", "-c", "exit 137"]))).toMatchObject({ end: "exited", exitCode: 137, signal: null });
   });
 
   it("costs the daemon no descriptor", async () => {
@@ -270,20 +297,23 @@ describe("the claim", () => {
     expect(await over(executor, spec)).toMatchObject({ exit: { end: "stopped" } });
   });
 
-  it("P5 of a shim that was killed nothing is left, and the run is lost", async () => {
-    const { executor, fakeSpec, noted, env } = setUp();
-    const spec = fakeSpec();
-    await executor.submit(spec, env([{ leave: "child" }, { leave: "setsid" }, { leave: "daemon" }, { hang: true }]), null);
-    const pid = await runningPid(executor, spec);
-    await until(() => noted("LEFT").length === 3);
-    const hints: string[] = [];
-    executor.onHint(({ runId }) => hints.push(runId));
-    process.kill(pid, "SIGKILL");
-    await until(() => hints.length > 0);
-    const lost = { state: "lost", reason: `its supervisor (pid ${pid}) was killed` };
-    expect(await until(async () => ((await executor.observe(spec)).state === "lost" ? executor.observe(spec) : undefined))).toEqual(lost);
-    expect([...noted("START"), ...noted("LEFT")].filter(isAlivePid)).toEqual([]);
-  });
+  it.each([nothing, subreaper, namespace])(
+    "P5 P6 of a shim that was killed nothing is left, and the run is lost: $kind",
+    async (isolation) => {
+      const { executor, fakeSpec, noted, programs, env } = setUp(isolation);
+      const spec = fakeSpec();
+      await executor.submit(spec, env([{ leave: "child" }, { leave: "setsid" }, { leave: "daemon" }, { hang: true }]), null);
+      const pid = await runningPid(executor, spec);
+      await until(() => noted("LEFT").length === 3);
+      const hints: string[] = [];
+      executor.onHint(({ runId }) => hints.push(runId));
+      process.kill(pid, "SIGKILL");
+      await until(() => hints.length > 0);
+      const lost = { state: "lost", reason: `its supervisor (pid ${pid}) was killed` };
+      expect(await until(async () => ((await executor.observe(spec)).state === "lost" ? executor.observe(spec) : undefined))).toEqual(lost);
+      expect(programs()).toEqual([]);
+    },
+  );
 
   it("P5 another process with the shim's pid is not taken for it", async () => {
     const { executor, specOf, runDir } = setUp();
@@ -325,45 +355,73 @@ describe("the claim", () => {
   });
 });
 
-describe("what a run leaves", () => {
-  it.each(["child", "setsid", "daemon"])("P6 dies with it: %s", async (kind) => {
-    const { run, fakeSpec, noted, env } = setUp();
+describe.each([nothing, subreaper, namespace])("what a run leaves, held by: $kind", (isolation) => {
+  const kinds = ["child", "setsid", "daemon"];
+  const heldKinds = isolation.kind === "none" ? kinds : [...kinds, "cleared-daemon"];
+
+  it.each(heldKinds)("P6 dies with it: %s", async (kind) => {
+    const { run, fakeSpec, noted, programs, env } = setUp(isolation);
     expect(await run(fakeSpec(), env([{ leave: kind }]))).toMatchObject({ end: "exited", exitCode: 0, survivors: [] });
     expect(noted("LEFT")).toHaveLength(1);
-    expect(noted("LEFT").filter(isAlivePid)).toEqual([]);
+    expect(programs()).toEqual([]);
   });
 
-  it("P6 escapes only with a cleared environment, its own session and no parent", async () => {
-    const { run, fakeSpec, noted, env } = setUp();
+  it("gets none of the shim's descriptors", async () => {
+    const { run, specOf } = setUp(isolation);
+    const { stdoutTail } = await run(specOf(["ls", "-l", "/proc/self/fd"]));
+    const targets = [...stdoutTail.matchAll(/ (\d+) -> (.*)$/gm)].flatMap(([, number, target]) => (Number(number) < 200 ? [target] : []));
+    // ls itself has the folder open that it lists.
+    expect(targets).toEqual([
+      "/dev/null",
+      expect.stringMatching(/pipe|fifo|deleted/),
+      expect.stringMatching(/pipe|fifo|deleted/),
+      expect.stringMatching(/\/fd$/),
+    ]);
+  });
+
+  it("P6 dies with it when it is stopped, whatever it has left", async () => {
+    const { executor, fakeSpec, noted, programs, env } = setUp(isolation);
+    const spec = fakeSpec({ stop: { signal: "SIGINT", graceMs: 200 } });
+    await executor.submit(spec, env([{ ignore: ["SIGINT"] }, ...heldKinds.map((leave) => ({ leave })), { hang: true }]), null);
+    await until(() => noted("LEFT").length === heldKinds.length);
+    await executor.cancel(spec);
+    expect(await over(executor, spec)).toMatchObject({ exit: { end: "stopped", signal: "SIGKILL", survivors: [] } });
+    expect(programs()).toEqual([]);
+  });
+
+  it.runIf(isolation.kind === "none")("P6 escapes only with a cleared environment, its own session and no parent", async () => {
+    const { run, fakeSpec, programs, env } = setUp(isolation);
     await run(fakeSpec(), env([{ leave: "cleared-daemon" }]));
-    const [pid = 0] = noted("LEFT");
-    expect(isAlivePid(pid)).toBe(true);
+    const [pid = 0, ...others] = programs();
+    expect(others).toEqual([]);
     process.kill(pid, "SIGKILL");
     await until(() => !isAlivePid(pid));
   });
 
   it("P6 does not keep it from ending by holding its output open", async () => {
-    const { run, fakeSpec, env } = setUp();
+    const { run, fakeSpec, env } = setUp(isolation);
     const exit = await run(fakeSpec(), env([{ print: "before\n" }, { hold: true }]));
     expect(exit).toMatchObject({ end: "exited", exitCode: 0, stdoutTail: "before\n" });
     expect(exit.durationMs).toBeLessThan(5000);
   });
 
   it("may still write its last words", async () => {
-    const { run, specOf } = setUp();
+    const { run, specOf } = setUp(isolation);
     const exit = await run(specOf(["bash", "-c", "(read -t 0.2 < <(exec tail -f /dev/null); echo last words) & exit 0"]));
     expect(exit.stdoutTail).toBe("last words\n");
   });
+});
 
+describe("runs and other runs", () => {
   it("P6 an orchestrator that runs inside a run goes down with it, and so do its runs", async () => {
-    const { executor, fakeSpec, runDir, env, home, noted } = setUp();
+    const { executor, fakeSpec, runDir, env, home, noted, programs } = setUp();
     const spec = fakeSpec();
     const outer = `ORCH_RUN_DIR=${join(home, "outer")}`;
     const daemon = forkDaemon(home, { ORCH_RUN_DIR: join(home, "outer") });
     daemon.send({ dir: runDir(spec), spec, env: env([{ hang: true }]) });
     await until(() => noted("START").length === 1);
     expect(await killTree({ variable: outer, leader: null })).toEqual([]);
-    expect(noted("START").filter(isAlivePid)).toEqual([]);
+    expect(programs()).toEqual([]);
     expect(await executor.observe(spec)).toMatchObject({ state: "lost" });
   });
 
@@ -442,7 +500,7 @@ describe("limits", () => {
     let rss = 0;
     let disk = 0;
     const exit = await until(async () => {
-      rss = Math.max(rss, residentBytes(pid));
+      rss = Math.max(rss, memory(pid, "VmHWM"));
       disk = Math.max(disk, folderBytes(runDir(spec)));
       const now = await executor.observe(spec);
       return now.state === "finished" ? now.exit : undefined;
@@ -453,8 +511,8 @@ describe("limits", () => {
     expect(text.startsWith("the head\n")).toBe(true);
     expect(text).toMatch(/\n\[… \d+ bytes left out …\]\n/);
     expect(text.endsWith("the tail\n")).toBe(true);
-    expect(disk).toBeLessThan(MiB + 64 * 1024);
-    expect(rss).toBeLessThan(250 * MiB);
+    expect(disk).toBeLessThan(runDisk);
+    expect(rss).toBeLessThan(shimPeak);
   });
 
   it("P7 takes a line of 200 MB", async () => {
@@ -464,24 +522,45 @@ describe("limits", () => {
     const pid = await runningPid(executor, spec);
     let rss = 0;
     const exit = await until(async () => {
-      rss = Math.max(rss, residentBytes(pid));
+      rss = Math.max(rss, memory(pid, "VmHWM"));
       const now = await executor.observe(spec);
       return now.state === "finished" ? now.exit : undefined;
     }, 25_000);
     expect(exit).toMatchObject({ end: "exited", exitCode: 0, stdoutBytes: 200 * MiB + 7 });
     expect(exit.stdoutTail.endsWith("[… line cut …]\nafter\n")).toBe(true);
     expect(folderBytes(runDir(spec))).toBeLessThan(2 * MiB);
-    expect(rss).toBeLessThan(250 * MiB);
+    expect(rss).toBeLessThan(shimPeak);
   });
 
-  it("P7 ends a run that writes without end", async () => {
-    const { run, specOf } = setUp();
-    const exit = await run(specOf(["yes", "x".repeat(100)]));
+  it("P7 ends a run that writes without end, which the daemon does not notice", { timeout: 120_000 }, async () => {
+    const { executor, specOf, runDir, env, home } = setUp();
+    const spec = specOf(["yes", "x".repeat(100)], { wallMs: 100_000 });
+    const daemon = forkDaemon(home);
+    daemon.send({ dir: runDir(spec), spec, env: env() });
+    await new Promise((resolve) => daemon.once("message", resolve));
+    const before = memory(daemon.pid ?? 0, "VmRSS");
+    const pid = await runningPid(executor, spec);
+    let grown = 0;
+    let peak = 0;
+    let disk = 0;
+    const exit = await until(async () => {
+      grown = Math.max(grown, memory(daemon.pid ?? 0, "VmRSS") - before);
+      peak = Math.max(peak, memory(pid, "VmHWM"));
+      disk = Math.max(disk, folderBytes(runDir(spec)));
+      const now = await executor.observe(spec);
+      return now.state === "finished" ? now.exit : undefined;
+    }, 110_000);
+    const gone = new Promise((resolve) => daemon.once("exit", resolve));
+    daemon.kill("SIGKILL");
+    await gone;
     expect(exit).toMatchObject({ end: "output_limit", message: "it wrote more than 1 GiB", signal: "SIGTERM" });
+    expect(disk).toBeLessThan(runDisk);
+    expect(peak).toBeLessThan(shimPeak);
+    expect(grown).toBeLessThan(10 * MiB);
   });
 
   it("P7 time in which the shim was stopped is no silence", async () => {
-    const { executor, fakeSpec, env, noted, runDir } = setUp();
+    const { executor, fakeSpec, env, programs, runDir } = setUp();
     const spec = fakeSpec({ idleMs: 700 });
     await executor.submit(spec, env([{ print: "a\n" }, { wait: 1500 }, { print: "b\n" }]), null);
     const pid = await runningPid(executor, spec);
@@ -489,8 +568,7 @@ describe("limits", () => {
     await until(() => existsSync(log) && readFileSync(log, "utf8") === "a\n");
     process.kill(pid, "SIGSTOP");
     // Until the agent has ended, which is long after the shim would have run out of patience.
-    const [agent = 0] = noted("START");
-    await until(() => readStat(agent) === undefined || readStat(agent)?.state === "Z");
+    await until(() => programs().length === 0);
     process.kill(pid, "SIGCONT");
     expect(await over(executor, spec)).toMatchObject({ exit: { end: "exited", exitCode: 0, stdoutTail: "a\nb\n" } });
   });
@@ -600,6 +678,32 @@ describe("an agent's stream", () => {
     expect(await over(executor, spec)).toMatchObject({ exit: { end: "stopped" } });
   });
 
+  it.each([["claude"], ["codex"], ["pi"]])("P6 ends the run when the result is there and the program stays: %s", async (provider) => {
+    const { run, fakeSpec, programs, env } = setUp();
+    const spec = fakeSpec({ reader: provider, phaseType: "agent", settleMs: 500 });
+    const scenario = [{ stream: provider, text: "all done" }, { leave: "cleared-daemon" }, { hold: true }, { hang: true }];
+    const exit = await run(spec, env(scenario));
+    expect(exit).toMatchObject({ end: "result", agent: { finalText: "all done", failure: null }, survivors: [] });
+    expect(exit.message).toBe("it had given its result and did not exit for 500 ms");
+    expect(programs()).toEqual([]);
+  });
+
+  it("P6 leaves an agent alone that goes on after a result", async () => {
+    const { run, fakeSpec, env } = setUp();
+    const spec = fakeSpec({ reader: "claude", phaseType: "agent", settleMs: 300 });
+    const work = { type: "assistant", message: { content: [{ type: "tool_use", id: "t", name: "Bash", input: {} }] } };
+    const exit = await run(
+      spec,
+      env([
+        { stream: "claude", text: "first" },
+        { print: `${JSON.stringify(work)}\n` },
+        { wait: 1200 },
+        { stream: "claude", text: "second" },
+      ]),
+    );
+    expect(exit).toMatchObject({ end: "exited", exitCode: 0, agent: { finalText: "second" } });
+  });
+
   it("takes a scenario from the prompt", async () => {
     const { run, specOf, home } = setUp();
     execFileSync("git", ["init", "-q", home]);
@@ -644,15 +748,19 @@ describe("secrets", () => {
   });
 });
 
-/** A process that submits one run, which it is sent as {dir, spec, env}, and says when it has. */
+/** A process that submits one run, which it is sent as {dir, spec, env}, says when it has and looks after it. */
 function forkDaemon(home: string, env: Record<string, string> = {}): ChildProcess {
   const program = join(home, "daemon.mjs");
   writeFileSync(
     program,
     `import { createLocalExecutor } from ${JSON.stringify(new URL("./local.ts", import.meta.url).href)};
      process.once("message", async ({ dir, spec, env }) => {
-       await createLocalExecutor(() => dir).submit(spec, env, null);
+       const executor = createLocalExecutor(() => dir);
+       executor.onHint((ref) => void executor.observe(ref));
+       setInterval(() => {}, 1000);
+       await executor.submit(spec, env, null);
        process.send("submitted");
+       process.on("disconnect", () => process.exit());
      });`,
   );
   return fork(program, { execPath: process.execPath, execArgv: [], env: { PATH: process.env.PATH, ...env } });
@@ -672,9 +780,10 @@ function readlink(pid: number): string {
   return execFileSync("readlink", [`/proc/${pid}/cwd`], { encoding: "utf8" }).trim();
 }
 
-function residentBytes(pid: number): number {
+/** Bytes of memory that a process has (VmRSS), or has had at most (VmHWM); 0 once it is gone. */
+function memory(pid: number, which: "VmRSS" | "VmHWM"): number {
   try {
-    return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+    return Number(new RegExp(`${which}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
   } catch {
     return 0;
   }

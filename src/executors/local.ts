@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
-import { type FSWatcher, realpathSync, statSync, watch as watchFolder } from "node:fs";
+import { closeSync, type FSWatcher, openSync, realpathSync, statSync, watch as watchFolder } from "node:fs";
+import { getCompileCacheDir } from "node:module";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../domain/errors.ts";
@@ -7,6 +8,7 @@ import type { Claim, Observation, RunRef } from "../domain/run.ts";
 import { instant } from "../domain/time.ts";
 import { linkExclusive, makeDir, writeDurable } from "../state/atomic-write.ts";
 import type { Executor } from "./executor.ts";
+import { type Isolation, isolationFinder } from "./isolation.ts";
 import { bootId, isAlive, ownIdentity } from "./process-identity.ts";
 import { killTree } from "./process-tree.ts";
 import { markVariable, packEnvironment } from "./run-environment.ts";
@@ -17,9 +19,9 @@ const pollMs = 250;
 
 /**
  * Runs on this machine, each under a shim of its own that outlives the caller. `runDir` gives the folder of a run, absolute
- * and the same in every process that looks after it.
+ * and the same in every process that looks after it; `isolation` says what holds the processes of a run together.
  */
-export function createLocalExecutor(runDir: (ref: RunRef) => string): Executor {
+export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation = isolationFinder(() => "auto")): Executor {
   const live = new Map<string, { ref: RunRef; seen: string; watcher: FSWatcher | undefined }>();
   const callbacks: ((ref: RunRef) => void)[] = [];
   let timer: NodeJS.Timeout | undefined;
@@ -66,7 +68,7 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string): Executor {
       await makeDir(dir);
       if (prompt !== null) await writeDurable(files.prompt, prompt);
       await writeDurable(files.spec, JSON.stringify(spec));
-      await spawnShim(dir, pick(env, spec.envNames), () => hint(spec));
+      await spawnShim(await isolation(), dir, pick(env, spec.envNames), () => hint(spec));
       watch(spec);
     },
 
@@ -129,7 +131,7 @@ async function look(dir: string): Promise<Observation> {
   if (claim.bootId !== bootId()) return { state: "lost", reason: "the machine was restarted while it ran" };
   const survivors = await killTree({ variable: markVariable(realpathSync(dir)), leader: null });
   const reason = `its supervisor (pid ${claim.pid}) was killed`;
-  return { state: "lost", reason: survivors.length === 0 ? reason : `${reason}; these processes would not die: ${survivors.join(" ")}` };
+  return { state: "lost", reason, ...(survivors.length === 0 ? {} : { survivors }) };
 }
 
 /** What may change of a run in progress, as one string to compare. */
@@ -153,15 +155,24 @@ function pick(env: Readonly<Record<string, string>>, names: readonly string[]): 
 }
 
 /** Starts the shim of a run in a session of its own. It holds no descriptor of ours and we hold none of its. */
-async function spawnShim(dir: string, env: Record<string, string>, onExit: () => void): Promise<void> {
+async function spawnShim(isolation: Isolation, dir: string, env: Record<string, string>, onExit: () => void): Promise<void> {
   // An orchestrator that itself runs inside a run keeps that run's mark: its shims go down with it.
   const inherited = pick(process.env as Record<string, string>, ["PATH", "ORCH_RUN", "ORCH_RUN_DIR", "ORCH_FSYNC"]);
+  const [program = process.execPath, ...args] = [...isolation.prefix, process.execPath, shimPath, dir];
+  // In a namespace the shim cannot know the pid that it has for us but by our own /proc.
+  const cache = getCompileCacheDir();
+  const proc = isolation.kind === "namespace" ? openSync("/proc", "r") : undefined;
   try {
-    const shim = spawn(process.execPath, [shimPath, dir], {
+    const shim = spawn(program, args, {
       cwd: dir,
       detached: true,
-      stdio: "ignore",
-      env: { ...inherited, ...packEnvironment(env) },
+      stdio: ["ignore", "ignore", "ignore", proc ?? "ignore"],
+      env: {
+        ...inherited,
+        ...packEnvironment(env),
+        ...(proc === undefined ? {} : { ORCH_PROC_FD: "3" }),
+        ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }),
+      },
     });
     shim.unref();
     await new Promise<void>((resolve, reject) => {
@@ -177,6 +188,8 @@ async function spawnShim(dir: string, env: Record<string, string>, onExit: () =>
       hint: "pass long values in files; one variable may have 128 KiB",
       cause: error,
     });
+  } finally {
+    if (proc !== undefined) closeSync(proc);
   }
 }
 

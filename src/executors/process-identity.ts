@@ -1,4 +1,4 @@
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
 
 /** One process for all time: the pid alone is used again sooner or later. */
 export interface ProcessIdentity {
@@ -25,6 +25,32 @@ export interface ProcessStat {
 /** Identifies this process. */
 export function ownIdentity(): ProcessIdentity {
   return { pid: process.pid, start: startOf(process.pid) ?? "", bootId: bootId() };
+}
+
+/**
+ * Identifies this process as those see it who have given it their own /proc as a descriptor: in a pid namespace it has another pid
+ * for itself than for them. Throws when the descriptor is none of /proc.
+ */
+export function identityIn(procFd: number): ProcessIdentity {
+  const { pid, start } = parseStat(readFileSync(`/proc/self/fd/${procFd}/self/stat`, "latin1"));
+  return { pid, start, bootId: bootId() };
+}
+
+/** The pids that processes of this pid namespace have for those whose /proc the descriptor is; those that are gone are left out. */
+export function pidsIn(procFd: number, pids: readonly number[]): number[] {
+  const proc = `/proc/self/fd/${procFd}`;
+  const ours = readlinkSync("/proc/self/ns/pid");
+  const isAmong = (name: string) => {
+    try {
+      const innermost = /^NSpid:.*?(\d+)$/m.exec(readFileSync(`${proc}/${name}/status`, "latin1"))?.[1];
+      return pids.includes(Number(innermost)) && readlinkSync(`${proc}/${name}/ns/pid`) === ours;
+    } catch {
+      return false; // gone meanwhile
+    }
+  };
+  return readdirSync(proc)
+    .filter((name) => /^\d+$/.test(name) && isAmong(name))
+    .map(Number);
 }
 
 /** Whether that very process runs; another one that got its pid later does not count, nor does a zombie. */

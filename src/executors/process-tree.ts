@@ -10,6 +10,8 @@ export interface TreeMark {
   variable: string;
   /** The process that the run began with, which led a session of its own; null when unknown. */
   leader: { pid: number; start: string } | null;
+  /** The parent of this process, where it takes in what loses its own parent and nothing else. */
+  adopter?: number;
 }
 
 interface Candidate extends ProcessStat {
@@ -21,10 +23,9 @@ const deathMs = 1000;
 
 /**
  * Kills what a run has left: everything that carries its mark, was in its leader's session or process group, or
- * descends from such a process. Resolves with the pids that would not die. Never kills the calling process.
+ * descends from such a process, or was adopted. Resolves with the pids that would not die. Never kills the calling process.
  *
- * What escapes: a process that cleared its environment AND left the session AND whose parent is gone. Only a pid
- * namespace holds that one.
+ * What escapes where nobody adopts orphans: a process that cleared its environment AND left the session AND whose parent is gone.
  */
 export async function killTree(mark: TreeMark): Promise<number[]> {
   for (let pass = 1; pass <= maxPasses; pass++) {
@@ -45,7 +46,11 @@ export function findTree(mark: TreeMark): { found: ProcessStat[]; complete: bool
   const reused = live.some(({ pid, start }) => pid === mark.leader?.pid && start !== mark.leader.start);
   // 0 is no session: it stands for kernel threads and for what was started outside of our pid namespace.
   const session = reused ? 0 : (mark.leader?.pid ?? 0);
-  const seeds = live.filter(({ marked, sid, pgid }) => marked || (session > 0 && (sid === session || pgid === session)));
+  // Without its parent this process would have another one, whose children are none of ours.
+  const adopter = process.ppid === mark.adopter ? mark.adopter : Number.NaN;
+  const seeds = live.filter(
+    ({ marked, sid, pgid, ppid }) => marked || ppid === adopter || (session > 0 && (sid === session || pgid === session)),
+  );
   const members = new Map(seeds.map((seed) => [seed.pid, seed]));
   for (let grown = -1; grown !== members.size; ) {
     grown = members.size;

@@ -1,6 +1,6 @@
 /**
- * The program that one run lives under: `node shim.cjs <run folder>`. It is started in a session of its own and outlives
- * the daemon. It claims the run, has it supervised, and writes exit.json. Exit codes: 0 the run is recorded, 3 someone
+ * The program that one run lives under: `node shim.cjs <run folder>`. It is started in a session of its own, in a pid
+ * namespace or under a parent that adopts orphans where the machine can, and outlives the daemon. It claims the run, has it supervised, and writes exit.json. Exit codes: 0 the run is recorded, 3 someone
  * else has claimed it, anything else: the run has no record and counts as lost.
  *
  * It starts once per phase, so it imports little.
@@ -12,10 +12,12 @@ import { instant } from "../domain/time.ts";
 import { monotonicMs } from "../lib/monotonic.ts";
 import { hasCode, linkExclusiveSync } from "../state/atomic-write.ts";
 import { dropFifos, makeFifos } from "./pipes.ts";
-import { ownIdentity } from "./process-identity.ts";
+import { identityIn, ownIdentity, type ProcessIdentity, pidsIn } from "./process-identity.ts";
 import { readSpec, runFiles } from "./run-files.ts";
 import { supervise } from "./supervise.ts";
 
+/** The daemon's /proc, where this process lives in a pid namespace. Nothing inherits it: Node sees to that at its start. */
+const procFd = process.env.ORCH_PROC_FD === undefined ? undefined : Number(process.env.ORCH_PROC_FD);
 const recordTries = 600;
 const recordRetryMs = 1000;
 
@@ -30,15 +32,22 @@ async function main(runDir: string): Promise<number> {
   const fifos = makeFifos(runDir);
   const startedAt = instant(Date.now());
   const startedMs = monotonicMs();
-  const claim: Claim = { schema: 1, runId: spec.runId, by: "shim", ...ownIdentity(), at: startedAt };
+  const claim: Claim = { schema: 1, runId: spec.runId, by: "shim", ...identity(), at: startedAt };
   const isOurs = linkExclusiveSync(runFiles(runDir).claim, JSON.stringify(claim));
   const outcome = isOurs ? await supervise(spec, realpathSync(runDir), fifos, stopRequest.promise) : null;
   await dropFifos(fifos);
   if (outcome === null) return 3;
   const endedAt = instant(Date.now());
+  // People look for them outside.
+  if (procFd !== undefined && outcome.survivors.length > 0) outcome.survivors = pidsIn(procFd, outcome.survivors);
   const durationMs = Math.round(monotonicMs() - startedMs);
   await writeRecord(runFiles(runDir).exit, { schema: 1, runId: spec.runId, startedAt, endedAt, durationMs, ...outcome });
   return 0;
+}
+
+/** This process as the daemon sees it. */
+function identity(): ProcessIdentity {
+  return procFd === undefined ? ownIdentity() : identityIn(procFd);
 }
 
 /** Writes exit.json, if need be once the disk has room again: without it the run would count as lost. */

@@ -54,7 +54,7 @@ export async function supervise(spec: RunSpec, runDir: string, fifos: Fifos, sto
   if (problem !== null) return notStarted("spawn_failed", problem);
 
   const env = { ...unpackEnvironment(spec.envNames, process.env), ...runVariables(spec, runDir) };
-  const tree: TreeMark = { variable: markVariable(runDir), leader: null };
+  const tree: TreeMark = { variable: markVariable(runDir), leader: null, adopter: Number(process.env.ORCH_ADOPTER) };
   let progress = () => {};
   let ending: Pick<Ending, "end" | "message"> = { end: "exited", message: null };
   let beginStop = () => {};
@@ -64,7 +64,15 @@ export async function supervise(spec: RunSpec, runDir: string, fifos: Fifos, sto
     beginStop();
   };
 
-  const outputs = await openOutputs(spec, runDir, env, () => progress());
+  let settleTimer: NodeJS.Timeout | undefined;
+  const outputs = await openOutputs(spec, runDir, env, (agent, line, isCut) => {
+    // What it says while it is being ended is not what it came to.
+    if (ending.end === "result") return;
+    if (agent.line(line, isCut)) progress();
+    clearTimeout(settleTimer);
+    if (spec.settleMs === undefined || !agent.isDone()) return;
+    settleTimer = setTimeout(() => endAs("result", `it had given its result and did not exit for ${spec.settleMs} ms`), spec.settleMs);
+  });
   const take = (output: Output) => (bytes: Buffer) => {
     output.push(bytes);
     // What an agent writes is progress only where its reader says so.
@@ -93,6 +101,7 @@ export async function supervise(spec: RunSpec, runDir: string, fifos: Fifos, sto
   const { code, signal } = await Promise.race([program.exit, unkillable.promise]);
   watchdog.stop();
   clearTimeout(killTimer);
+  clearTimeout(settleTimer);
   const { end, message } = ending;
   await Promise.race([program.closed, delay(quietMs)]);
   const survivors = await killTree(tree);
@@ -106,7 +115,12 @@ function notStarted(end: RunEnd, message: string): Outcome {
   return { end, exitCode: null, signal: null, message, ...silence, survivors: [] };
 }
 
-async function openOutputs(spec: RunSpec, runDir: string, env: Record<string, string>, onProgress: () => void): Promise<Outputs> {
+async function openOutputs(
+  spec: RunSpec,
+  runDir: string,
+  env: Record<string, string>,
+  onAgentLine: (agent: AgentStream, line: string, isCut: boolean) => void,
+): Promise<Outputs> {
   const files = runFiles(runDir);
   const secrets = secretValues(env);
   const agent = spec.reader === null ? null : await openAgentStream(spec.reader, spec, files);
@@ -115,7 +129,7 @@ async function openOutputs(spec: RunSpec, runDir: string, env: Record<string, st
   return {
     agent,
     stdout: open(files.stdout, (line, isCut) => {
-      if (agent?.line(line, isCut)) onProgress();
+      if (agent) onAgentLine(agent, line, isCut);
     }),
     stderr: open(files.stderr, () => {}),
   };
@@ -125,13 +139,14 @@ async function closeOutputs({ stdout, stderr, agent }: Outputs, ending: Ending):
   stdout.end();
   stderr.end();
   const { exitCode, signal, end } = ending;
+  const howItEnded = end === "result" ? ({ exitCode: 0, signal: null, end: "exited" } as const) : { exitCode, signal, end };
   return {
     ...ending,
     stdoutTail: stdout.tail(),
     stderrTail: stderr.tail(),
     stdoutBytes: stdout.bytes(),
     stderrBytes: stderr.bytes(),
-    agent: agent === null ? null : await agent.end({ exitCode, signal, stderrTail: stderr.tail(), end }),
+    agent: agent === null ? null : await agent.end({ ...howItEnded, stderrTail: stderr.tail() }),
   };
 }
 

@@ -174,6 +174,11 @@ describe("a read-only phase", () => {
     expect(sh("git status --porcelain")).toBe("");
   });
 
+  it("P6 that gave its result and had to be ended has passed all the same", async () => {
+    const exit = { end: "result" as const, exitCode: null, signal: "SIGINT", agent: agentReport("done") };
+    expect(await run({}, "echo 1 > b", { exit })).toMatchObject({ type: "passed" });
+  });
+
   it("touches nothing while processes of its run are alive", async () => {
     expect(await run(review, "echo sneaky > b", { exit: { survivors: [7] } })).toMatchObject({ type: "faulted" });
     expect(existsSync(join(tree, "b"))).toBe(true);

@@ -30,6 +30,8 @@ import { phaseVariables } from "./variables.ts";
 import { baseOf, branchFacts, commitSubject, commitTrailers, repositoryOf, worktreeOf } from "./workspace.ts";
 
 const keepBytes = 40 * 1024 * 1024;
+/** Hooks and servers that a CLI ends after its result take seconds. */
+const settleMs = 15_000;
 const patchLimit = 2 * 1024 * 1024;
 
 type Context = PhaseContext<PhaseOf<"agent">>;
@@ -78,6 +80,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       idleSeconds: config.agentIdleTimeoutSeconds,
       keepBytes,
       stop: command.stop,
+      settleMs,
       data: { agent: context.agent, head: worktree.head, ...(phase.readOnly ? { files: await filesOf(worktree) } : {}) },
       notes: command.notes,
     });
@@ -109,7 +112,8 @@ async function judge(context: Context, repo: Repo, exit: ExitRecord, facts: RunF
   const { phase } = context;
   const report = exit.agent;
   if (report?.failure) return { ...failure(context, report.failure.category, report.failure.message), ...facts };
-  if (exit.exitCode !== 0) return { ...failedRun(context, exit, `${context.agent} ended with exit code ${exit.exitCode}`), ...facts };
+  if (exit.end !== "result" && exit.exitCode !== 0)
+    return { ...failedRun(context, exit, `${context.agent} ended with exit code ${exit.exitCode}`), ...facts };
   if (!report || report.finalText === null)
     return { ...failure(context, "unknown", `${context.agent} ended without a final message.`), ...facts };
   const strays = await straysOf(context, repo, facts);

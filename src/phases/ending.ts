@@ -50,6 +50,8 @@ export function commonEnding(context: PhaseContext, exit: ExitRecord): TicketEve
       const fix = context.phase.type === "agent" ? ` Install it, or correct agents.${context.agent} in ${context.config.file}.` : "";
       return { type: "faulted", at, runId, reason: `${exit.message ?? "the program could not be started"}.${fix}` };
     }
+    case "result":
+      return undefined;
     case "exited":
       break;
   }

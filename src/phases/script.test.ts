@@ -111,12 +111,14 @@ describe("how a run ended", () => {
       { type: "lost", reason: "It was killed by SIGKILL." },
     ],
     [{ end: "stopped", survivors: [7] }, { type: "faulted" }],
+    [{ survivors: [7] }, { type: "faulted", reason: "Processes of the run would not die: 7. End them, then retry." }],
   ] as [Partial<ExitRecord>, object][])("%o is %o", (exit, event) => {
     expect(ending(exit)).toMatchObject(event);
   });
 
   it("says nothing of a program that ended by itself", () => {
     expect(ending({ exitCode: 3 })).toBeUndefined();
+    expect(ending({ end: "result", exitCode: null, signal: "SIGINT" })).toBeUndefined();
   });
 
   it("P5 a check of a poll that would not die is not looked past", async () => {

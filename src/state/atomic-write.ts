@@ -49,11 +49,15 @@ const inFlight = new Set<string>();
 /** No write takes this long: the process of that number is another one by now. */
 const longestWriteMs = 3600 * 1000;
 
-/** Removes from a folder what atomic writes have left whose process died over them. Throws system errors. */
-export function sweep(dir: string): void {
+/**
+ * Removes from a folder what atomic writes have left whose process died over them. What is younger than `youngMs` stays where processes
+ * of other pid namespaces write, too: their numbers say nothing here. Throws system errors.
+ */
+export function sweep(dir: string, youngMs = 0): void {
   for (const name of namesIn(dir)) {
     const path = join(dir, name);
-    if (name.startsWith(tempPrefix) && !isBeingWritten(path, Number.parseInt(name.slice(tempPrefix.length), 10))) disk.unlinkSync(path);
+    if (!name.startsWith(tempPrefix) || isBeingWritten(path, Number.parseInt(name.slice(tempPrefix.length), 10))) continue;
+    if (youngMs === 0 || isOlder(path, youngMs)) disk.unlinkSync(path);
   }
 }
 
@@ -71,8 +75,12 @@ function isBeingWritten(path: string, writer: number): boolean {
   // In a container, each start may have the number of the one before.
   if (writer === process.pid) return inFlight.has(path);
   if (!(writer > 0) || !isAlive(writer)) return false;
+  return !isOlder(path, longestWriteMs);
+}
+
+function isOlder(path: string, ms: number): boolean {
   const stat = disk.lstatSync(path, { throwIfNoEntry: false });
-  return stat === undefined || Date.now() - stat.mtimeMs < longestWriteMs;
+  return stat !== undefined && Date.now() - stat.mtimeMs >= ms;
 }
 
 function isAlive(pid: number): boolean {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import type { Intent } from "../domain/event.ts";
@@ -100,7 +100,12 @@ it("P5 sweeps what a sender left that died before it had sent", async () => {
   const dirs = inboxDirs(home);
   const dead = spawn("true");
   await once(dead, "exit");
-  writeFileSync(join(dirs.tmp, `.tmp-${dead.pid}-1-x`), "{");
-  writeFileSync(join(dirs.tmp, `.tmp-${process.pid}-1-x`), "{");
-  expect([(await takeIntents(home)).length, readdirSync(dirs.tmp)]).toEqual([1, []]);
+  const old = new Date(Date.now() - 2 * 60_000);
+  for (const pid of [dead.pid, process.pid]) {
+    writeFileSync(join(dirs.tmp, `.tmp-${pid}-1-x`), "{");
+    utimesSync(join(dirs.tmp, `.tmp-${pid}-1-x`), old, old);
+  }
+  // A sender in a pid namespace has a number that nobody has here.
+  writeFileSync(join(dirs.tmp, `.tmp-${dead.pid}-2-x`), "{");
+  expect([(await takeIntents(home)).length, readdirSync(dirs.tmp)]).toEqual([1, [`.tmp-${dead.pid}-2-x`]]);
 });

@@ -31,6 +31,8 @@ const AnswerFile = z.discriminatedUnion("result", [
 
 const idPattern = /^(\d{15})-\d+-[a-z0-9]+$/;
 const keepAnswersMs = 24 * 3600 * 1000;
+/** An intent is written in less: one that is left over for longer was never sent. */
+const youngMs = 60_000;
 let sent = 0;
 
 /** Leaves an intent for the daemon, durably, and gives the id under which it will be answered. */
@@ -69,7 +71,7 @@ export async function takeIntents(home: string): Promise<PendingIntent[]> {
   const intents: PendingIntent[] = [];
   const answered = await pruneAnswers(dirs.done);
   // Their senders died before they had sent them.
-  sweep(dirs.tmp);
+  sweep(dirs.tmp, youngMs);
   for (const name of names) {
     const id = name.replace(/\.json$/, "");
     if (answered.has(name)) {

@@ -109,8 +109,8 @@ function piModels(url: string): unknown {
         baseUrl: url,
         api: "anthropic-messages",
         apiKey: "dummy",
-        // The parent of the shell that resolves a header is pi.
-        headers: { [clientProcessHeader]: "!echo $PPID" },
+        // The parent of the shell that resolves a header is pi. In pid namespaces its number repeats: its start time tells it apart.
+        headers: { [clientProcessHeader]: '!echo "$PPID-$(cut -d" " -f22 /proc/$PPID/stat)"' },
         models: [
           {
             id: "scripted-model",
