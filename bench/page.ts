@@ -21,6 +21,10 @@ const sections: Record<string, { title: string; method: string }> = {
     title: "Recovery",
     method: "The daemon is killed amid its work; from the start of the next one until it has taken up everything.",
   },
+  "checkout-guard": {
+    title: "Watching over your checkout",
+    method: "A checkout is looked at again and again; and 100 rounds of which every second one does to it what agents should not.",
+  },
   load: {
     title: "A busy daemon",
     method: "500 tickets, 20 runs at once, each of a program that prints for two seconds; looks every 100 ms, and after each change.",

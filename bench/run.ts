@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { checkoutGuard } from "./checkout-guard.ts";
 import { commit } from "./commit.ts";
 import type { Figure } from "./figure.ts";
 import { root } from "./home.ts";
@@ -18,6 +19,7 @@ const benchmarks: Record<string, () => Promise<Figure[]>> = {
   "phase-overhead": phaseOverhead,
   commit,
   recovery,
+  "checkout-guard": checkoutGuard,
   load,
   // Last of the short ones: the disk is busy for a while with its 20,000 files.
   "idle-daemon": idleDaemon,

@@ -269,11 +269,21 @@ export const commands: readonly Command[] = [
       { flags: "--list", summary: "only list what is saved" },
       { flags: "--ref <ref>", summary: "which state (default: the newest of the ticket)" },
       { flags: "--to <path>", summary: "where (default: the ticket's worktree)" },
-      { flags: "--repo <path>", summary: "the repository, where no plan names it" },
+      {
+        flags: "--repo <path>",
+        summary: "the repository, where no plan names it; with --checkout: your checkout (default: where you are)",
+      },
+      { flags: "--checkout", summary: "your own checkout, as it was before an agent ran" },
     ],
     json: true,
-    details: "What stands at the place already is saved first.",
-    examples: ["orchestrator restore auth --list", "orchestrator restore auth T-3", "orchestrator restore auth T-3 --to /tmp/look"],
+    details:
+      "What stands at the place already is saved first. With --checkout your own files, index, branches, stash, configuration and hooks are written; nothing else but land ever does that.",
+    examples: [
+      "orchestrator restore auth --list",
+      "orchestrator restore auth T-3",
+      "orchestrator restore auth T-3 --to /tmp/look",
+      "orchestrator restore --checkout --list",
+    ],
     load: () => import("./restore.ts"),
   },
   {

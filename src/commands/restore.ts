@@ -5,7 +5,8 @@ import { UserError } from "../domain/errors.ts";
 import { resolveTicket } from "../domain/ticket.ts";
 import { instant } from "../domain/time.ts";
 import type { World } from "../engine/world.ts";
-import { openRepo, type Repo } from "../git/git.ts";
+import { checkoutPlan } from "../git/checkout-state.ts";
+import { openRepo, type Repo, shellWord } from "../git/git.ts";
 import { listRecovery, type Recovery } from "../git/recovery.ts";
 import { restore } from "../git/restore.ts";
 import type { Ending } from "./command.ts";
@@ -17,11 +18,13 @@ interface Options {
   ref?: string;
   to?: string;
   repo?: string;
+  checkout?: boolean;
   json?: boolean;
 }
 
 /** Lists saved states, or brings one back. */
 export async function run(context: Context, args: string[], options: Options): Promise<Ending> {
+  if (options.checkout) return (await import("./restore-checkout.ts")).run(context, args, options);
   const config = await context.config();
   const { world, index } = readWorld(config);
   index.close();
@@ -41,6 +44,12 @@ export async function run(context: Context, args: string[], options: Options): P
         exit: "notFound",
       },
     );
+  }
+  if (found.recovery.planId === checkoutPlan) {
+    throw new UserError(`${found.recovery.ref} is a state of your own checkout.`, {
+      hint: `orchestrator restore --checkout --repo ${shellWord(found.repo.path)} --ref ${found.recovery.ref}`,
+      exit: "usage",
+    });
   }
   return bringBack(context, config, world, found, options);
 }

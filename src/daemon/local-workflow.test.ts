@@ -30,7 +30,7 @@ esac`);
     const before = [home.git("status", "--porcelain"), home.git("rev-parse", "HEAD"), home.git("diff")];
     home.writePlan({ id: "p", checks: { ok: "test -f README.md" } }, [{ ticketId: "A" }, { ticketId: "B", blockedBy: ["A"] }]);
     const runner = await testRunner(home);
-    await runner.settle("p", { A: "complete", B: "complete" });
+    await runner.settle("p", { A: "complete", B: "complete" }, 60_000);
     expect(home.git("ls-tree", "--name-only", "orchestrator/main").split("\n")).toEqual([
       "A.txt",
       "B.txt",
@@ -45,7 +45,7 @@ esac`);
     expect([home.git("status", "--porcelain"), home.git("rev-parse", "HEAD"), home.git("diff")]).toEqual(before);
     expect(home.git("worktree", "list").split("\n")).toHaveLength(1);
     await until(() => home.plan("p").status === "complete");
-  });
+  }, 90_000);
 
   it("P8 a verdict of FAIL with exit code 0 returns to implement, with its feedback in the prompt", async () => {
     const home = homeWithAgent(`case $ORCH_PHASE in
@@ -85,11 +85,11 @@ esac`);
     const home = homeWithAgent('[ $ORCH_PHASE = implement ] && date +%N >> a.txt; echo "looks fine to me"');
     home.writePlan({ id: "p" }, [{ ticketId: "A" }]);
     const runner = await testRunner(home);
-    await runner.settle("p", { A: "needs_attention" });
+    await runner.settle("p", { A: "needs_attention" }, 60_000);
     const reviews = home.ticket("p", "A").phaseHistory.filter(({ phase }) => phase === "self_review");
     // Four visits, as many as the workflow allows, each with one reminder.
     expect(reviews).toHaveLength(8);
-  });
+  }, 90_000);
 
   it("P3 takes back what a read-only phase changed, and keeps it for restore", async () => {
     const home = homeWithAgent(`case $ORCH_PHASE in

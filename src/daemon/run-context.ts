@@ -7,6 +7,7 @@ import type { Instant } from "../domain/time.ts";
 import { phaseById, type RunPhase } from "../domain/workflow.ts";
 import { agentOf } from "../engine/schedule.ts";
 import { type World, workflowOf } from "../engine/world.ts";
+import { isNamedByUs } from "../git/refs.ts";
 import { checkWorktreeRoot } from "../git/worktree-place.ts";
 import type { PhaseContext } from "../phases/phase.ts";
 import { lockDir, runDir } from "../state/layout.ts";
@@ -35,8 +36,23 @@ export function runContext(
     agent: agentOf(phase, ticket, view, config.defaultAgent),
     runDir: runDir(config.home, ref),
     lockDir: lockDir(config.home),
+    isOwnBranch: ownBranches(world, config),
     daemonEnv,
     self,
     now,
+  };
+}
+
+/** Tells branches of tickets, whatever a plan calls them, and those that the program names itself. */
+function ownBranches(world: World, config: Config): (ref: string) => boolean {
+  let names: Set<string> | undefined;
+  const tickets = () =>
+    [...world.plans.values()].flatMap(({ plan, tickets: all }) =>
+      [...all.values()].map((each) => resolveTicket(each, plan, config.worktreeRoot).branch),
+    );
+  return (ref) => {
+    if (isNamedByUs(ref)) return true;
+    names ??= new Set(tickets().map((branch) => `refs/heads/${branch}`));
+    return names.has(ref);
   };
 }

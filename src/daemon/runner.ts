@@ -148,6 +148,18 @@ export function createRunner(parts: RunnerParts): Runner {
     const { ticketId } = after;
     const { type, at, ...facts } = event;
     journal(planId, { at, type, ticketId, from: before.status, status: after.status, phase: after.currentPhase, ...facts });
+    if ("isolation" in event && event.isolation) {
+      const { evidence, restore } = event.isolation;
+      journal(planId, {
+        at,
+        type: "isolation_breach",
+        ticketId,
+        phase: before.currentPhase,
+        runId: event.runId,
+        reason: evidence,
+        restore,
+      });
+    }
     const phase =
       before.currentPhase === after.currentPhase ? (after.currentPhase ?? "") : `${before.currentPhase ?? "start"} → ${after.currentPhase}`;
     const detail =

@@ -58,6 +58,8 @@ export const ConfigFile = z.looseObject({
   checks: z.record(z.string(), CommandLine).optional(),
   /** Program that is told when a ticket needs a person: JSON on stdin. */
   notifyCommand: CommandLine.optional(),
+  /** What follows when the user's own checkout differs after an agent ran: the ticket stops, the user is told, or nobody looks. */
+  checkoutGuard: z.enum(["stop", "warn", "off"]).default("stop"),
   /** Author of the runner's commits; the repository's own identity is used otherwise. */
   git: z.looseObject({ name: z.string(), email: z.string() }).optional(),
   mcpServers: z.record(z.string(), McpServerConfig).default({}),

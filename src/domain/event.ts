@@ -1,7 +1,7 @@
 import type { FailureCategory } from "./failure.ts";
 import type { Hold } from "./plan.ts";
 import type { Session, Usage } from "./session.ts";
-import type { AfterStop } from "./ticket.ts";
+import type { AfterStop, IsolationBreach } from "./ticket.ts";
 import type { Instant } from "./time.ts";
 
 /** What a run leaves in its history entry, whether it passed or not. */
@@ -16,6 +16,8 @@ export interface RunFacts {
   captured?: Record<string, string>;
   /** Commit the branch starts from, once known. */
   baseSha?: string;
+  /** The user's checkout differs from what it was before the run. */
+  isolation?: IsolationBreach;
 }
 
 /** Things that happen to a ticket. Every one carries its time; news of a run carries the run's id. */
@@ -45,7 +47,7 @@ export type TicketEvent =
   /** Not done yet (a poll's 1), or not possible now (75): look again later. Costs nothing. `durationMs`: what the look took, by a monotonic clock. */
   | { type: "pending"; at: Instant; runId: string; durationMs: number; reason?: string }
   /** We stopped it, or it was never started: costs nothing. */
-  | { type: "interrupted"; at: Instant; runId: string; reason: string; session?: Session }
+  | { type: "interrupted"; at: Instant; runId: string; reason: string; session?: Session; isolation?: IsolationBreach }
   /** Its host died under it. */
   | { type: "lost"; at: Instant; runId: string; reason: string; session?: Session }
   /** The daemon ends and takes its runs along. */
@@ -63,7 +65,7 @@ export type TicketEvent =
 export type Effect =
   | { type: "start"; runId: string; phase: string }
   | { type: "stop"; runId: string; after: AfterStop }
-  | { type: "notify"; status: "needs_attention" | "failed" | "awaiting_approval"; reason: string };
+  | { type: "notify"; status: "needs_attention" | "failed" | "awaiting_approval" | "isolation_breach"; reason: string };
 
 /** What a person asks for, through the inbox. */
 export type Intent =

@@ -42,6 +42,10 @@ export const Activity = z.discriminatedUnion("state", [
 ]);
 export type Activity = z.infer<typeof Activity>;
 
+/** What was found in the user's checkout after a run, and the command that takes it back. */
+export const IsolationBreach = z.looseObject({ evidence: z.string(), restore: z.string() });
+export type IsolationBreach = z.infer<typeof IsolationBreach>;
+
 export const HistoryEntry = z.looseObject({
   phase: z.string(),
   /** success, failure and skipped are the first seed's; lost and interrupted runs consumed no attempt. */
@@ -59,6 +63,7 @@ export const HistoryEntry = z.looseObject({
   head: z.string().optional(),
   usage: Usage.optional(),
   costUsd: z.number().optional(),
+  isolation: IsolationBreach.optional(),
 });
 export type HistoryEntry = z.infer<typeof HistoryEntry>;
 

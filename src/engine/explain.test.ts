@@ -122,6 +122,18 @@ describe("causes", () => {
     expect(why(doing({ state: "finished", outcome: "failed", at: start }, { error: "red" }))).toEqual([
       { code: "ended", message: "It has ended as failed: red", command: "orchestrator retry plan t1" },
     ]);
+    const isolation = { evidence: "HEAD moved", restore: "orchestrator restore --checkout --ref r" };
+    const phaseHistory = [
+      { phase: "build", status: "failure" as const, startedAt: start, completedAt: start, category: "isolation" as const, isolation },
+    ];
+    expect(why(doing({ state: "finished", outcome: "needs_attention", at: start }, { error: "HEAD moved", phaseHistory }))).toEqual([
+      { code: "ended", message: "It has ended as needs_attention: HEAD moved", command: "orchestrator retry plan t1" },
+      {
+        code: "isolation",
+        message: "What changed in your checkout can be taken back.",
+        command: "orchestrator restore --checkout --ref r",
+      },
+    ]);
   });
 
   it("of an edit that was refused, after what keeps the ticket", () => {

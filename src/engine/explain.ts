@@ -40,6 +40,7 @@ export interface Reason {
     | "ended"
     | "edit_refused"
     | "stopped"
+    | "isolation"
     | "next";
   message: string;
   command?: string;
@@ -81,7 +82,10 @@ function ofTicket(world: World, view: PlanView, ticket: Ticket, where: string, l
   if (activity.state === "finished") {
     const why = ticket.error ? `: ${ticket.error}` : ".";
     const command = activity.outcome === "complete" ? {} : { command: `orchestrator retry ${where}` };
-    return [{ code: "ended", message: `It has ended as ${activity.outcome}${why}`, ...command }];
+    const ended: Reason = { code: "ended", message: `It has ended as ${activity.outcome}${why}`, ...command };
+    const last = ticket.phaseHistory.at(-1);
+    if (last?.category !== "isolation" || last.isolation === undefined || activity.outcome === "complete") return [ended];
+    return [ended, { code: "isolation", message: "What changed in your checkout can be taken back.", command: last.isolation.restore }];
   }
   if (activity.state === "running") {
     return activity.stop

@@ -302,6 +302,18 @@ describe("every state × every event", () => {
       expect(exhausted.effects).toEqual([{ type: "notify", status: "needs_attention", reason: "2 tests fail" }]);
       const special = act(ticket, { ...event, category: "conflict" } as TicketEvent);
       expect(special.ticket).toMatchObject({ currentPhase: "watch", retries: { build: 0 }, activity: { state: "ready", cause: "next" } });
+      const isolation = { evidence: "HEAD moved", restore: "orchestrator restore --checkout" };
+      const breach = act(ticket, { ...event, category: "isolation", isolation } as TicketEvent);
+      expect(breach.ticket).toMatchObject({
+        phaseHistory: [{ category: "isolation", isolation }],
+        retries: ticket.retries,
+        activity: { state: "finished", outcome: "needs_attention", at: t1 },
+      });
+      const told = act(ticket, { ...event, isolation } as TicketEvent);
+      expect(told).toEqual({
+        ticket: { ...retry.ticket, phaseHistory: [{ ...phaseHistory[0], isolation }] },
+        effects: [{ type: "notify", status: "isolation_breach", reason: "HEAD moved" }],
+      });
     });
     idle("waiting × failed: changes nothing, its last run is settled");
     idle("awaiting × failed: changes nothing, a gate has no run");

@@ -32,6 +32,14 @@ export const tryLaterSeconds = 60;
  * Pure; docs/engine.md has every cell of it. Never throws: what makes no sense changes nothing.
  */
 export function transition(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: Policy): Step {
+  const step = decide(ticket, workflow, event, policy);
+  // Where the ticket goes on all the same, a person should still hear of it.
+  const breach = "isolation" in event && !("category" in event && event.category === "isolation") ? event.isolation : undefined;
+  if (breach === undefined || step.ticket === ticket) return step;
+  return { ...step, effects: [...step.effects, { type: "notify", status: "isolation_breach", reason: breach.evidence }] };
+}
+
+function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: Policy): Step {
   const now = ticket.activity;
   switch (event.type) {
     case "dispatched":
@@ -225,6 +233,8 @@ function fail(
   if (phase.type === "terminal" || phase.type === "wait") return finish(ticket, "failed", event.at, event.reason);
   const special = phase.on?.[event.category];
   if (special !== undefined) return enter({ ...ticket, error: event.reason }, workflow, special, event.at);
+  // Trying again would not mend the user's checkout, and might do the same to it.
+  if (event.category === "isolation") return finish(ticket, "needs_attention", event.at, event.reason);
   const used = counted(ticket.retries, phase.id);
   if (used < phase.maxRetries) {
     const notBefore = plusSeconds(event.at, backoffSeconds(ticket, used, policy));
@@ -410,7 +420,7 @@ function remember(ticket: Ticket, status: HistoryEntry["status"], news: RunNews)
     completedAt: news.at,
     runId: now.runId,
     ...present({ agent: news.agent, output: news.output, session, category: news.category, reason: news.reason }),
-    ...present({ head: news.head, usage: news.usage, costUsd: news.costUsd }),
+    ...present({ head: news.head, usage: news.usage, costUsd: news.costUsd, isolation: news.isolation }),
   };
   return {
     ...ticket,

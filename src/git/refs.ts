@@ -40,3 +40,8 @@ export async function mergeBase(repo: GitDir, a: string, b: string): Promise<str
 export function treeOf(repo: GitDir, commit: string): Promise<string> {
   return gitText(repo, ["rev-parse", "--verify", `${commit}^{tree}`]);
 }
+
+/** Whether a branch, as a full ref, has a name that only the program gives. */
+export function isNamedByUs(ref: string): boolean {
+  return /^refs\/heads\/(orch|orchestrator|orch-restored)\//.test(ref);
+}

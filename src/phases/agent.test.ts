@@ -15,7 +15,8 @@ type Fields = Parameters<typeof phaseContext>[2];
 let home: TestHome;
 let tree: string;
 beforeEach(() => {
-  home = testHome({ files: { "README.md": "# A project\n", "src/a.ts": "1\n" } });
+  // Scripts stand in for the person as well here, and commit in the checkout.
+  home = testHome({ config: { checkoutGuard: "off" }, files: { "README.md": "# A project\n", "src/a.ts": "1\n" } });
   mkdirSync(join(home.home, "prompts"));
   writeFileSync(join(home.home, "prompts", "work.md"), "work on {{ ticketId }}\n");
   tree = join(home.dir, "worktrees", "T1");

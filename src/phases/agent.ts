@@ -13,7 +13,7 @@ import type { HistoryEntry } from "../domain/ticket.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
 import { startPoint } from "../git/base.ts";
 import { changedPaths, commitAll, diffText } from "../git/commit.ts";
-import { commitOf, gitText, type Repo } from "../git/git.ts";
+import { commitOf, GitError, gitText, type Repo } from "../git/git.ts";
 import { saveCommit, snapshotTree } from "../git/recovery.ts";
 import { isAncestor, mergeBase, treeOf } from "../git/refs.ts";
 import { type Worktree, worktreeState } from "../git/worktree.ts";
@@ -21,6 +21,7 @@ import { resetTo } from "../git/worktree-removal.ts";
 import { renderPrompt } from "../inputs/prompts.ts";
 import { writeDurable } from "../state/atomic-write.ts";
 import { captureOutput, passedRun } from "./capture.ts";
+import { guardAfter, guardAfterLost, guardBefore, withBreach } from "./checkout-guard.ts";
 import { commonEnding, excerpt, failedRun } from "./ending.ts";
 import { childEnvironment } from "./environment.ts";
 import type { PhaseContext, PhaseHandler, Start } from "./phase.ts";
@@ -41,6 +42,11 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
   async start(context): Promise<Start> {
     const { phase, config } = context;
     const { configured, adapter } = agentConfig(context);
+    const lost = await guardAfterLost(context);
+    if (lost?.stops && config.checkoutGuard === "stop") {
+      const news: TicketEvent = { type: "interrupted", at: context.now(), runId: context.ref.runId, reason: "It was not started." };
+      return { kind: "news", event: withBreach(context, news, lost) };
+    }
     const repo = await repositoryOf(context);
     const base = await baseOf(context, repo);
     // What an earlier run left half done, a rebase say, is the next run's to finish.
@@ -60,12 +66,14 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       ...optional("allowedTools", phase.allowedTools),
     };
     const command = adapter.command(request);
-    const env = childEnvironment(context, variables, {
+    const childEnv = childEnvironment(context, variables, {
       kind: "agent",
       provider: adapter.provider,
       configured: configured.env,
       required: command.env,
     });
+    // Last: what changes from here on is the run's doing, or a person's.
+    const env = { ...childEnv, ...(await guardBefore(context, repo)) };
     const prompt =
       session.kind === "resume"
         ? verdictReminder
@@ -82,30 +90,42 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       stop: command.stop,
       settleMs,
       data: { agent: context.agent, head: worktree.head, ...(phase.readOnly ? { files: await filesOf(worktree) } : {}) },
-      notes: command.notes,
+      notes: [...command.notes, ...(lost ? [lost.evidence] : [])],
     });
   },
 
   async settle(now, spec, exit): Promise<TicketEvent> {
     // Configuration and ticket may name another agent since it was started.
     const context: Context = { ...now, agent: String(spec.data.agent) };
-    const common = commonEnding(context, exit);
-    const { readOnly } = context.phase;
-    if (common?.type === "faulted" || (common && common.type !== "failed" && !readOnly)) return common;
-    const repo = await repositoryOf(context);
-    const worktree = await worktreeOf(context, repo, { leaveHead: true });
-    const before = String(spec.data.head);
-    const problem = readOnly
-      ? await undoChanges(context, repo, worktree, { head: before, files: spec.data.files })
-      : await commitWork(context, worktree, before);
-    if (common && common.type !== "failed") return common;
-    const facts = await reportFacts(context, exit);
-    if (problem !== undefined) return { ...failure(context, readOnly ? "scope" : "implementation", problem), ...facts };
-    await savePatch(context, repo, before, facts.head);
-    if (common) return { ...common, ...facts };
-    return judge(context, repo, exit, facts);
+    const breach = await guardAfter(context);
+    if (breach === undefined) return settleWork(context, spec, exit);
+    try {
+      return withBreach(context, await settleWork(context, spec, exit), breach);
+    } catch (error) {
+      // What was done to the repository may be why its work cannot be read.
+      if (!(error instanceof GitError) && !(error instanceof UserError)) throw error;
+      return withBreach(context, failure(context, "isolation", breach.evidence), breach);
+    }
   },
 };
+
+async function settleWork(context: Context, spec: RunSpec, exit: ExitRecord): Promise<TicketEvent> {
+  const common = commonEnding(context, exit);
+  const { readOnly } = context.phase;
+  if (common?.type === "faulted" || (common && common.type !== "failed" && !readOnly)) return common;
+  const repo = await repositoryOf(context);
+  const worktree = await worktreeOf(context, repo, { leaveHead: true });
+  const before = String(spec.data.head);
+  const problem = readOnly
+    ? await undoChanges(context, repo, worktree, { head: before, files: spec.data.files })
+    : await commitWork(context, worktree, before);
+  if (common && common.type !== "failed") return common;
+  const facts = await reportFacts(context, exit);
+  if (problem !== undefined) return { ...failure(context, readOnly ? "scope" : "implementation", problem), ...facts };
+  await savePatch(context, repo, before, facts.head);
+  if (common) return { ...common, ...facts };
+  return judge(context, repo, exit, facts);
+}
 
 /** The evidence in order: what the CLI says of itself, its exit code, its diff, its verdict, its captures. */
 async function judge(context: Context, repo: Repo, exit: ExitRecord, facts: RunFacts): Promise<TicketEvent> {

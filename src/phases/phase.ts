@@ -20,6 +20,8 @@ export interface PhaseContext<P extends RunPhase = RunPhase> {
   runDir: string;
   /** Folder of the locks that keep two git commands of ours from one repository. */
   lockDir: string;
+  /** Whether a branch, as a full ref, belongs to a ticket or to the program itself. */
+  isOwnBranch(ref: string): boolean;
   /** The daemon's own environment. */
   daemonEnv: Readonly<Record<string, string | undefined>>;
   /** How to start this program again: Node's path and the script's. Bundled scripts need it. */

@@ -39,6 +39,7 @@ export function phaseContext<P extends RunPhase>(
     agent: ticket.agent ?? config.defaultAgent,
     runDir,
     lockDir: join(home.home, "lock"),
+    isOwnBranch: (ref) => ref.startsWith("refs/heads/orch"),
     daemonEnv: { ...home.env, ...fields.daemonEnv },
     self: { node: process.execPath, program: "", checksRunner: join(import.meta.dirname, "../phases/checks-runner.ts") },
     now: () => instant(Date.now()),
