@@ -165,3 +165,16 @@ phases:
   const open = execFileSync("find", [home.home, "!", "-type", "l", "-perm", "/077"], { encoding: "utf8" }).trim().split("\n");
   expect(open.filter((path) => !/\/(workflows|prompts|scripts|state)(\/|$)/.test(path) && path !== "")).toEqual([]);
 });
+
+it("P5 a refusal whose answer a crash kept from being written does not come back as applied", async () => {
+  const home = testHome();
+  home.writeWorkflow("one.yaml", oneScript);
+  home.writePlan({ id: "p", workflow: "one" }, [{ ticketId: "T1" }]);
+  const { runner } = await testRunner(home);
+  await runner.intend({ type: "pause", planId: "p", ticketId: "T1", by: "ada", reason: "" }, "intent-1");
+  const retry = { type: "retry", planId: "p", ticketId: "T1", by: "ada" } as const;
+  const refused = { result: "refused", message: "Ticket p/T1 has not started; it starts when its blockers are complete." };
+  expect(await runner.intend(retry, "intent-2")).toEqual(refused);
+  // The next daemon finds the same intent in the inbox.
+  expect(await runner.intend(retry, "intent-2")).toEqual(refused);
+});

@@ -111,7 +111,9 @@ export function createRunner(parts: RunnerParts): Runner {
       const workflow = workflowOf(view, before);
       const step = transition(before, typeof workflow === "string" ? noPhases(workflow) : workflow, event, policy());
       const refusal = step.refused === undefined ? {} : { refused: step.refused };
-      if (step.ticket === before && settles === undefined) return refusal;
+      // What changes nothing needs no revision, or a successor whose predecessor died over the answer would take it for
+      // applied. Only what an edit asked for is asked again until a revision settles it.
+      if (step.ticket === before && (settles === undefined || !index.isPending(planId, ticketId, settles))) return refusal;
       // State first: an effect begins only once its cause is on disk.
       const after = await commit(planId, step.ticket, settles, step.refused);
       world.replaceTicket(planId, after);

@@ -17,7 +17,7 @@ export class LockTimeout extends Error {
  * Takes an exclusive lock on `file`, at once or not at all: returns the function that gives it back, or undefined while
  * another process (or another caller in this one) holds it. The system drops it when its holder dies, however it dies.
  * Nothing else may ever open `file`: POSIX locks vanish when their process closes any descriptor of the file.
- * Creates missing folders. Throws when the file cannot be opened or is no lock file.
+ * Creates missing folders. Throws when the file cannot be opened or is no lock file, and ENOSPC on a full disk.
  */
 export function tryFileLock(file: string): (() => void) | undefined {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
@@ -28,7 +28,7 @@ export function tryFileLock(file: string): (() => void) | undefined {
   } catch (error) {
     database.close();
     if (isBusy(error)) return undefined;
-    throw error;
+    throw isFull(error) ? Object.assign(new Error(`ENOSPC: no space left on device, lock '${file}'`), { code: "ENOSPC" }) : error;
   }
   held.add(database);
   return () => {
@@ -47,6 +47,11 @@ function createPrivate(file: string): void {
 
 function isBusy(error: unknown): boolean {
   return (error as { errcode?: number }).errcode === 5;
+}
+
+/** Even a lock needs a little room: SQLite begins its journal. */
+function isFull(error: unknown): boolean {
+  return (error as { errcode?: number }).errcode === 13;
 }
 
 /**

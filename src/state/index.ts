@@ -52,6 +52,8 @@ export interface Index {
   updatePlan(planId: string, change: PlanChange): Promise<Plan>;
   /** Whether a commit of late has applied this intent. */
   hasApplied(planId: string, ticketId: string, intentId: string): boolean;
+  /** Whether this intent was read from an edit and waits for a commit that settles it. */
+  isPending(planId: string, ticketId: string, intentId: string): boolean;
   close(): void;
 }
 
@@ -154,6 +156,14 @@ export function openIndex(stateDir: string, options: IndexOptions): Index {
     },
     hasApplied(planId, ticketId, intentId) {
       return state.plans.get(planId)?.tickets.get(ticketId)?.truth?.applied.includes(intentId) ?? false;
+    },
+    isPending(planId, ticketId, intentId) {
+      return (
+        state.plans
+          .get(planId)
+          ?.tickets.get(ticketId)
+          ?.truth?.pending.some(({ id }) => id === intentId) ?? false
+      );
     },
     close() {
       state.watching?.close();
