@@ -144,3 +144,38 @@ it("keeps what it cannot look at now for the next poll", async () => {
   expect(await index.poll()).toContainEqual({ planId: "p", ticketId: "A", kind: "changed" });
   expect([ticketOf(index).title, json(fileOf(stateDir, "A")).title]).toEqual(["b", "b"]);
 });
+
+describe("P5 a late save that a killed daemon has folded already", () => {
+  it("is not folded again, however many commits came since", async () => {
+    const stateDir = state();
+    const file = fileOf(stateDir, "A");
+    const first = open(stateDir);
+    await first.commit("p", ticketOf(first, "A"));
+    await saveLate(file, JSON.stringify({ ...json(file), title: "late" }), () => first.commit("p", ticketOf(first, "A")));
+    // Each of these finds the file in the trash, too young to be removed.
+    const second = open(stateDir);
+    await second.poll();
+    expect(ticketOf(second, "A").title).toBe("late");
+    writeFileSync(file, JSON.stringify({ ...json(file), title: "later" }));
+    await second.poll();
+    for (let commits = 0; commits < 25; commits++) await second.commit("p", ticketOf(second, "A"));
+    const third = open(stateDir);
+    await third.poll();
+    expect([ticketOf(third, "A").title, json(file).title]).toEqual(["later", "later"]);
+  });
+
+  it("is not folded again into plan.json over what was written since", async () => {
+    const stateDir = state();
+    const file = planFile(stateDir);
+    const first = open(stateDir);
+    await saveLate(file, JSON.stringify({ ...json(file), milestone: "late" }), () => first.updatePlan("p", { status: "paused" }));
+    const second = open(stateDir);
+    await second.poll();
+    expect(json(file).milestone).toBe("late");
+    writeFileSync(file, JSON.stringify({ ...json(file), milestone: "later" }));
+    await second.poll();
+    const third = open(stateDir);
+    await third.poll();
+    expect(json(file).milestone).toBe("later");
+  });
+});

@@ -1,4 +1,4 @@
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { disk, hasCode, linkUnlessThere, removeIfThere, systemCode } from "./atomic-write.ts";
 import type { Change } from "./index.ts";
 import { graceMs, halfWritten, type IndexState, inTurn, keepInTrash, type LateSave, trashMs } from "./index-state.ts";
@@ -56,13 +56,13 @@ async function foldLateSave(state: IndexState, plan: TrackedPlan, { path }: Late
   const { ticketId, digest } = ticketOfTrash(basename(path)) ?? {};
   const entry = ticketId === undefined ? undefined : plan.tickets.get(ticketId);
   try {
-    const changes = entry
+    const { changes, seen } = entry
       ? await inTurn(entry, () => foldTicketSave(state, entry, path, digest))
       : await inTurn(plan, () => foldPlanSave(state, plan, path));
     const stat = disk.lstatSync(path, { throwIfNoEntry: false });
     // Renaming it here set its change time.
     if (stat && state.now() - stat.ctimeMs < trashMs && state.now() >= stat.ctimeMs) {
-      keepInTrash(state, plan.id, path, stat.ctimeMs + trashMs);
+      keepInTrash(state, plan.id, await nameAfter(path, seen), stat.ctimeMs + trashMs);
     } else {
       await removeIfThere(path);
     }
@@ -84,6 +84,26 @@ async function foldLateSave(state: IndexState, plan: TrackedPlan, { path }: Late
   }
 }
 
+/** What a look at the trash told, and the digest of what it saw there; undefined when it saw nothing that it could use. */
+interface Looked {
+  changes: Change[];
+  seen?: string;
+}
+
+/** Notes in a file's name what was folded of it: a later look would fold it again once the ticket has forgotten, and undo what came since. */
+async function nameAfter(path: string, seen: string | undefined): Promise<string> {
+  const name = basename(path);
+  const [kind, id, digest] = name.split("~");
+  const old = kind === "plan" ? id : digest;
+  if (seen === undefined || old === undefined || seen === old) return path;
+  const renamed = join(
+    dirname(path),
+    name.replace(`~${old}~`, () => `~${seen}~`),
+  );
+  await disk.rename(path, renamed);
+  return renamed;
+}
+
 async function setAside(
   { stateDir }: IndexState,
   planId: string,
@@ -98,32 +118,33 @@ async function setAside(
 }
 
 /** A step on the ticket. */
-async function foldTicketSave(state: IndexState, entry: TrackedTicket, path: string, taken: string | undefined): Promise<Change[]> {
+async function foldTicketSave(state: IndexState, entry: TrackedTicket, path: string, taken: string | undefined): Promise<Looked> {
   const read = readTextFile(path);
-  if (!read) return [];
+  if (!read) return { changes: [] };
   if (!entry.truth) {
     // A crash between taking and putting back, and nothing else left of the ticket.
     await linkUnlessThere(path, entry.file);
-    return [];
+    return { changes: [] };
   }
   const digest = digestOf(read.text);
-  if (digest === taken || entry.truth.known.includes(digest)) return [];
+  if (digest === taken || entry.truth.known.includes(digest)) return { changes: [], seen: digest };
   const change = await foldText(state, entry, read.text, path);
-  return change ? [change] : [];
+  return { changes: change ? [change] : [], seen: digest };
 }
 
 /** A step on the plan's file. */
-async function foldPlanSave(state: IndexState, plan: TrackedPlan, path: string): Promise<Change[]> {
+async function foldPlanSave(state: IndexState, plan: TrackedPlan, path: string): Promise<Looked> {
   const expected = planDigestOfTrash(path);
   const read = expected === undefined ? undefined : readTextFile(path);
-  if (!read) return [];
+  if (!read) return { changes: [] };
   const file = planFile(state.stateDir, plan.id);
   if (disk.lstatSync(file, { throwIfNoEntry: false }) === undefined) {
     await linkUnlessThere(path, file);
-    return lookAtPlan(state, plan);
+    return { changes: lookAtPlan(state, plan) };
   }
-  if (digestOf(read.text) === expected) return [];
+  const seen = digestOf(read.text);
+  if (seen === expected) return { changes: [], seen };
   const folded = await foldLatePlan(state.stateDir, plan.id, read.text);
   keepInTrash(state, plan.id, folded?.trash, state.now() + trashMs);
-  return lookAtPlan(state, plan);
+  return { changes: lookAtPlan(state, plan), seen };
 }
