@@ -1,10 +1,16 @@
-/** Bundles src/ into dist/: `node tools/build.ts`. Every library is bundled, so the package has no dependencies at run time. */
+/**
+ * Bundles src/ into dist/: `node tools/build.ts`. Every library is bundled, so the package has no dependencies at run time.
+ * `--out <folder>` builds elsewhere; `--changes <file>` first changes sources as this JSON says: [{file, find, replace}].
+ */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
+import { parseArgs } from "node:util";
 import { type BuildOptions, build, type Metafile, type Plugin } from "esbuild";
 
 const root = dirname(import.meta.dirname);
-const dist = join(root, "dist");
+const { values: options } = parseArgs({ options: { out: { type: "string" }, changes: { type: "string" } } });
+const dist = resolve(options.out ?? join(root, "dist"));
+const changes: { file: string; find: string; replace: string }[] = options.changes ? JSON.parse(readFileSync(options.changes, "utf8")) : [];
 const entries = ["src/cli.ts", "src/phases/checks-runner.ts", "src/commands/demo-agent.ts"];
 /** One shim runs beside every agent, so it has to stay small. */
 const shimEntry = "src/executors/shim.ts";
@@ -16,8 +22,9 @@ const ownUrls: Plugin = {
   name: "own-urls",
   setup({ onLoad }) {
     onLoad({ filter: /\/src\/.*\.ts$/ }, ({ path }) => {
-      const text = readFileSync(path, "utf8");
-      if (!text.includes("import.meta")) return undefined;
+      const original = readFileSync(path, "utf8");
+      const text = changed(relative(root, path), original);
+      if (!text.includes("import.meta")) return text === original ? undefined : { contents: text, loader: "ts" };
       const compiled = JSON.stringify(relative(join(root, "src"), path).replace(/\.ts$/, ".js"));
       const contents = text
         .replaceAll("import.meta.url", `new URL(${compiled}, orchestratorDist).href`)
@@ -28,6 +35,15 @@ const ownUrls: Plugin = {
     });
   },
 };
+
+/** A source as `--changes` wants it: what is to be replaced has to be there exactly once. */
+function changed(file: string, text: string): string {
+  return changes.reduce((before, change) => {
+    if (change.file !== file) return before;
+    if (before.split(change.find).length !== 2) throw new Error(`${file} does not hold exactly once: ${change.find}`);
+    return before.replace(change.find, () => change.replace);
+  }, text);
+}
 
 /**
  * What a package imports for features that we do not use, and the little that is loaded instead: importing the process as
@@ -60,7 +76,7 @@ rmSync(dist, { recursive: true, force: true });
 const common = {
   absWorkingDir: root,
   outbase: "src",
-  outdir: "dist",
+  outdir: dist,
   bundle: true,
   platform: "node",
   target: "node24",
@@ -117,7 +133,7 @@ for (const [path, output] of Object.entries(outputs)) {
   if (heavy.length > 0)
     throw new Error(`${path} loads ${heavy.join(", ")} at its start; every agent would pay for that. Import them lazily.`);
 }
-process.stdout.write(`built dist/ in ${Math.round(performance.now() - started)} ms\n`);
+process.stdout.write(`built ${relative(root, dist)}/ in ${Math.round(performance.now() - started)} ms\n`);
 
 /** What an output file loads before its first own line runs: size of the code, and the packages it comes from. */
 function staticallyLoaded(all: Metafile["outputs"], entry: string): { bytes: number; packages: string[] } {
