@@ -71,10 +71,10 @@ export function writeFigures(name: string, command: string, figures: Figure[]): 
 
 function pageOf(results: Record<string, Measured>): string {
   const written = Object.entries(sections).flatMap(([name, { title, method }]) => {
-    const measured = results[name];
-    if (measured === undefined) return [];
-    const { date, machine, command, figures } = measured;
-    return [`## ${title}\n\n${method}\n\n${tableOf(figures)}\n\nMeasured ${date} by \`${command}\` on: ${machine}.`];
+    const parts = Object.entries(results).filter(([key]) => key === name || key.startsWith(`${name}-`));
+    if (parts.length === 0) return [];
+    const sources = parts.map(([, { date, machine, command }]) => `Measured ${date} by \`${command}\` on: ${machine}.`);
+    return [`## ${title}\n\n${method}\n\n${tableOf(parts.flatMap(([, { figures }]) => figures))}\n\n${sources.join("\n\n")}`];
   });
   return `# Benchmarks
 

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { writeFigures } from "../bench/page.ts";
 import { modes, type Result } from "./modes.ts";
 import { mutants } from "./mutants.ts";
 import { crashPoints } from "./points.ts";
@@ -19,6 +20,7 @@ const help = `usage: npm run chaos -- [options]
   --mutants [name] build the program without one safeguard after the other, and see whether it is noticed
   --list           the crash points and the mutants
   --json           the result as JSON on stdout
+  --write          also notes the figures in docs/benchmarks.md
 `;
 
 const { values, positionals } = parseArgs({
@@ -32,6 +34,7 @@ const { values, positionals } = parseArgs({
     mutants: { type: "boolean", default: false },
     list: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
+    write: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
 });
@@ -89,6 +92,12 @@ async function tryModes(names: string[]): Promise<boolean> {
   }
   if (values.json) process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
   else process.stdout.write(`${table(results)}\n`);
+  if (values.write)
+    for (const mode of new Set(results.map((result) => result.mode)))
+      note(
+        mode,
+        results.filter((result) => result.mode === mode),
+      );
   return results.every(({ violations }) => violations.length === 0);
 }
 
@@ -115,7 +124,29 @@ async function tryMutants(words: string[]): Promise<boolean> {
   if (values.json) process.stdout.write(`${JSON.stringify(rows, null, 2)}\n`);
   const found = rows.filter(({ foundBy }) => foundBy !== null).length;
   say(`${found} of ${rows.length} mutants found`);
+  if (values.write)
+    writeFigures("chaos-mutants", commandLine(), [
+      { what: "broken variants", measured: `${found} of ${rows.length} found`, limit: "all found", ok: found === rows.length },
+    ]);
   return found === rows.length;
+}
+
+/** Writes down what a mode did, summed over its homes. */
+function note(mode: string, results: Result[]): void {
+  const done = new Map<string, number>();
+  for (const { figures } of results) for (const [name, value] of Object.entries(figures)) done.set(name, (done.get(name) ?? 0) + value);
+  const told = [...done].map(([name, value]) => `${value} ${name}`).join(", ");
+  const violations = results.reduce((sum, result) => sum + result.violations.length, 0);
+  const seeds = results.map((result) => result.seed).join(", ");
+  const measured = `${violations} violations (${told}; seeds ${seeds})`;
+  writeFigures(`chaos-${mode}`, commandLine(), [{ what: mode, measured, limit: "0 violations", ok: violations === 0 }]);
+}
+
+function commandLine(): string {
+  return `npm run chaos -- ${process.argv
+    .slice(2)
+    .filter((word) => word !== "--write")
+    .join(" ")}`;
 }
 
 function tell({ mode, seconds, violations, dir }: Result): void {
