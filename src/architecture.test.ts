@@ -208,6 +208,26 @@ describe("the sources", () => {
     expect(linesMatching(elsewhere, spawnsGit)).toEqual([]);
   });
 
+  it("P4 take files, branches and saved work away in one module", () => {
+    const owner = "src/git/worktree-removal.ts";
+    const destructive =
+      /"reset",|"clean",|"read-tree", "--reset"|"(?:checkout|switch)", .*"(?:-f|--force|-B)"|"worktree", "(?:remove|prune|move)"|"branch", "-[dDfM]|"update-ref",.* "-d"|"stash",|"push", .*"--(?:force|delete)/;
+    const samples = [
+      'git(wt, ["reset", "--hard"])',
+      'git(wt, ["clean", "-fd"])',
+      'git(wt, ["checkout", "--quiet", "-B", b])',
+      'git(repo, ["worktree", "remove", p])',
+      'git(repo, ["branch", "-D", b])',
+      'git(repo, ["update-ref", "-d", ref])',
+    ];
+    expect(samples.filter((line) => !destructive.test(line))).toEqual([]);
+    const others = programSources().filter((file) => file !== owner);
+    expect(linesMatching(others, destructive)).toEqual([]);
+    // A temporary folder of ours is the only other tree that is ever removed.
+    const trees = others.filter((file) => file !== "src/lib/temp-dir.ts");
+    expect(linesMatching(trees, /\brm(?:Sync)?\(.*recursive|\brimraf\b|"rm", "-|\["-rf/)).toEqual([]);
+  });
+
   it("P2 hold no randomness in the engine", () => {
     const engine = programSources().filter((file) => file.startsWith("src/engine/"));
     expect(linesMatching(engine, /Math\.random|\beval\(|new Function\(/)).toEqual([]);

@@ -91,7 +91,14 @@ async function makeWorktreeAgain(context: Context, config: Config, resolved: Res
   const repo = await openRepo(resolved.repo);
   const head = ticket.phaseHistory.findLast(({ session }) => session?.id === row.session.id)?.head;
   const startSha = (head && (await commitOf(repo, head))) || (await startPoint(repo, await detectBase(repo, baseBranch ?? undefined)));
-  await ensureWorktree({ repo, lockDir: lockDir(config.home), path, branch, startSha });
+  await ensureWorktree({
+    repo,
+    lockDir: lockDir(config.home),
+    path,
+    branch,
+    startSha,
+    recovery: { planId: ticket.planId, ticketId: ticket.ticketId },
+  });
   context.say(`the worktree was removed after the work; it stands again at ${path}, as it was after ${row.phase}`);
 }
 

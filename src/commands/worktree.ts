@@ -5,7 +5,7 @@ import { instant } from "../domain/time.ts";
 import { type Base, detectBase, integrationRef, startPoint } from "../git/base.ts";
 import { commitOf, openRepo, type Repo } from "../git/git.ts";
 import { ensureWorktree } from "../git/worktree.ts";
-import { removeWorktree } from "../git/worktree-removal.ts";
+import { type Owner, removeWorktree } from "../git/worktree-removal.ts";
 import { loadConfig } from "../inputs/config.ts";
 import type { CommandModule, Ending } from "./command.ts";
 import { printLine } from "./print.ts";
@@ -21,7 +21,7 @@ export const ensure: CommandModule = {
   async run(context: Context, _args: string[], options: Options): Promise<Ending> {
     const { repo, base, lockDir, branch, path } = await placeOf(context, options);
     const startSha = context.env.ORCH_BASE_SHA || (await startPoint(repo, base));
-    const worktree = await ensureWorktree({ repo, lockDir, path, branch, startSha });
+    const worktree = await ensureWorktree({ repo, lockDir, path, branch, startSha, recovery: ownerOf(context) });
     printLine(context, worktree.path);
     return "ok";
   },
@@ -31,15 +31,19 @@ export const ensure: CommandModule = {
 export const remove: CommandModule = {
   async run(context: Context, _args: string[], options: Options): Promise<Ending> {
     const { repo, base, lockDir, branch, path } = await placeOf(context, options);
-    const recovery = { planId: context.env.ORCH_PLAN || "none", ticketId: context.env.ORCH_TICKET || "none" };
     const integration = integrationRef(base);
     const mergedInto = [base.ref, ...((await commitOf(repo, integration)) === null ? [] : [integration])];
-    const removal = await removeWorktree({ repo, lockDir, path, branch, mergedInto, recovery, now: instant(Date.now()) });
+    const removal = await removeWorktree({ repo, lockDir, path, branch, mergedInto, recovery: ownerOf(context), now: instant(Date.now()) });
     printLine(context, `worktree ${removal.worktree}${removal.keptAt === null ? "" : ` at ${removal.keptAt}`}, branch ${removal.branch}`);
     if (removal.recovery !== null) printLine(context, `saved as ${removal.recovery}`);
     return "ok";
   },
 };
+
+/** The ticket that the script works for. */
+function ownerOf({ env }: Context): Owner {
+  return { planId: env.ORCH_PLAN || "none", ticketId: env.ORCH_TICKET || "none" };
+}
 
 async function placeOf(
   context: Context,

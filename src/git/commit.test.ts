@@ -24,7 +24,14 @@ beforeEach(async () => {
 });
 
 const ensure = () =>
-  ensureWorktree({ repo, lockDir: join(dir, "locks"), path: join(dir, "wt/T1"), branch: "orch/plan/T1", startSha: start });
+  ensureWorktree({
+    repo,
+    lockDir: join(dir, "locks"),
+    path: join(dir, "wt/T1"),
+    branch: "orch/plan/T1",
+    startSha: start,
+    recovery: { planId: "plan", ticketId: "T1" },
+  });
 
 const lastCommit = () => userGit(wt.path, "log", "-1", "--format=%an <%ae>|%cn <%ce>|%B");
 

@@ -6,7 +6,8 @@ import { type Author, identityEnv } from "./identity.ts";
 import { addAll } from "./recovery.ts";
 import { treeOf } from "./refs.ts";
 import { attach, type Worktree } from "./worktree.ts";
-import { forgetOperation, unfinishedOperation } from "./worktree-list.ts";
+import { unfinishedOperation } from "./worktree-list.ts";
+import { forgetOperation } from "./worktree-removal.ts";
 
 /**
  * Commits everything that changed in a worktree, what .gitignore names apart, on its branch. `committed` is false when nothing

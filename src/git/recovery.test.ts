@@ -34,7 +34,7 @@ const place = (ticketId: string) => ({
   branch: `orch/plan/${ticketId}`,
 });
 const ensure = async (ticketId: string) => {
-  const { created: _, ...made } = await ensureWorktree({ ...place(ticketId), startSha: start });
+  const { created: _, ...made } = await ensureWorktree({ ...place(ticketId), startSha: start, recovery: { planId: "plan", ticketId } });
   return made;
 };
 const dirty = () => {

@@ -1,7 +1,6 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Instant } from "../domain/time.ts";
+import { withTempDir } from "../lib/temp-dir.ts";
 import { type GitDir, GitError, git, gitFields, gitText } from "./git.ts";
 import { identityEnv, ownIdentity } from "./identity.ts";
 import { isAncestor, treeOf } from "./refs.ts";
@@ -57,6 +56,11 @@ export async function saveCommit(repo: GitDir, sha: string, key: RecoveryKey): P
   }
 }
 
+/** Keeps a commit as saveCommit() does, unless a branch has it; returns the ref, or null when none was needed. */
+export async function saveStrayCommit(repo: GitDir, sha: string, key: RecoveryKey): Promise<string | null> {
+  return (await isKept(repo, sha, undefined)) ? null : saveCommit(repo, sha, key);
+}
+
 /** What has been saved, oldest first; of one plan or one ticket when they are named. */
 export async function listRecovery(repo: GitDir, planId?: string, ticketId?: string): Promise<Recovery[]> {
   const parts = [prefix, planId, planId === undefined ? undefined : ticketId].filter((part) => part !== undefined);
@@ -89,15 +93,12 @@ export async function readRecovery(repo: GitDir, sha: string): Promise<{ head: s
 
 /** Writes the files of a worktree as a tree object, through an index of its own, and returns the object's id. */
 export async function snapshotTree(tree: Tree, head: string): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "orchestrator-index-"));
-  try {
+  return withTempDir("orchestrator-index-", async (folder) => {
     const env = { GIT_INDEX_FILE: join(folder, "index") };
     await git(tree, ["read-tree", head], { env });
     await addAll(tree, env);
-    return await gitText(tree, ["-c", "core.splitIndex=false", "write-tree"], { env });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+    return gitText(tree, ["-c", "core.splitIndex=false", "write-tree"], { env });
+  });
 }
 
 /**

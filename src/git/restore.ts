@@ -1,9 +1,9 @@
 import { UserError } from "../domain/errors.ts";
 import type { Instant } from "../domain/time.ts";
-import { commitOf, git, type Repo, shellWord } from "./git.ts";
+import { commitOf, type Repo, shellWord } from "./git.ts";
 import { parseRecoveryRef, readRecovery } from "./recovery.ts";
 import { ensureWorktree, type Worktree } from "./worktree.ts";
-import { resetTo } from "./worktree-removal.ts";
+import { resetTo, resetToFiles } from "./worktree-removal.ts";
 
 /**
  * Brings saved state back: a worktree at `path` on `branch` (made where missing) that stands at the saved commit, with the saved
@@ -30,12 +30,9 @@ export async function restore(
     path: options.path,
     branch: options.branch,
     startSha: head,
+    recovery: { planId: key.planId, ticketId: key.ticketId },
   });
-  const { saved } = await resetTo(wt, head, { planId: key.planId, ticketId: key.ticketId, now: options.now });
-  if (files !== null) {
-    await git(wt, ["read-tree", "--reset", "-u", files]);
-    // The index goes back to the commit, so that new files are untracked again and nothing is staged.
-    await git(wt, ["read-tree", head]);
-  }
+  const owner = { planId: key.planId, ticketId: key.ticketId, now: options.now };
+  const { saved } = files === null ? await resetTo(wt, head, owner) : await resetToFiles(wt, head, files, owner);
   return { worktree: { ...wt, head }, saved };
 }

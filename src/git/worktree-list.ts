@@ -1,4 +1,4 @@
-import { readdir, readFile, realpath, rm } from "node:fs/promises";
+import { readdir, readFile, realpath } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { bareView, type GitDir, git } from "./git.ts";
 
@@ -54,15 +54,6 @@ export async function checkedOutAt(repo: GitDir, ref: string): Promise<WorktreeE
   return null;
 }
 
-/** Forgets the registration of a worktree, and nothing else: its folder and its branch stay. */
-export async function deregister(repo: GitDir, entry: WorktreeEntry): Promise<void> {
-  if (dirname(entry.gitDir) !== join(repo.commonDir, "worktrees"))
-    throw new Error(`${entry.path} is no linked worktree of ${repo.commonDir}`);
-  // git passes over a registration without this file, so a removal that is cut short leaves nothing half valid.
-  await rm(join(entry.gitDir, "gitdir"), { force: true });
-  await rm(entry.gitDir, { recursive: true, force: true });
-}
-
 /** Operations that a person or an agent began in a worktree and did not finish, e.g. "rebase". */
 export async function unfinishedOperation(wt: GitDir): Promise<"rebase" | "merge" | "cherry-pick" | "revert" | null> {
   const names = new Set(await readdir(wt.gitDir));
@@ -71,11 +62,6 @@ export async function unfinishedOperation(wt: GitDir): Promise<"rebase" | "merge
   if (names.has("CHERRY_PICK_HEAD")) return "cherry-pick";
   if (names.has("REVERT_HEAD")) return "revert";
   return null;
-}
-
-/** Forgets that an operation was begun: removes the files of that name from a worktree's git folder. */
-export async function forgetOperation(wt: GitDir, names: string[]): Promise<void> {
-  for (const name of names) await rm(join(wt.gitDir, name), { recursive: true, force: true });
 }
 
 /** An absolute path without symbolic links, also when its last parts do not exist yet. */

@@ -1,4 +1,4 @@
-import { lstat, readFile, stat, writeFile } from "node:fs/promises";
+import { lstat, readdir, readFile, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, isAbsolute, join, resolve, sep } from "node:path";
 import { UserError } from "../domain/errors.ts";
@@ -79,7 +79,18 @@ export async function writeMark(gitDir: string, branch: string): Promise<void> {
   await writeFile(join(gitDir, markName), branch);
 }
 
+/** Whether the files of a worktree were once written to the end. */
+export function isMarkedFilled(gitDir: string): Promise<boolean> {
+  return exists(join(gitDir, filledName));
+}
+
+/** Notes that the files of a worktree are written to the end: from now on an index that is missing was deleted. */
+export async function markFilled(gitDir: string): Promise<void> {
+  await writeFile(join(gitDir, filledName), "");
+}
+
 const markName = "orchestrator-branch";
+const filledName = "orchestrator-filled";
 
 /** No branch can have this name. */
 export const integrationMark = ": integration";
@@ -87,6 +98,12 @@ export const integrationMark = ": integration";
 /** Whether something stands at `path`. */
 export async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined;
+}
+
+/** Whether a folder holds anything but the file that makes it a worktree. */
+export async function holdsFiles(path: string): Promise<boolean> {
+  const names = await readdir(path).catch(() => []);
+  return names.some((name) => name !== ".git");
 }
 
 function contains(folder: string, path: string): boolean {

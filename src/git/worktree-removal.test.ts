@@ -28,7 +28,7 @@ const place = (ticketId = "T1") => ({
   path: join(dir, "work trees – ß/plan", ticketId),
   branch: `orch/plan/${ticketId}`,
 });
-const ensure = (ticketId?: string) => ensureWorktree({ ...place(ticketId), startSha: start });
+const ensure = (ticketId = "T1") => ensureWorktree({ ...place(ticketId), startSha: start, recovery: { planId: "plan", ticketId } });
 const remove = (mergedInto: string[] = ["main"], ticketId = "T1") =>
   removeWorktree({ ...place(ticketId), mergedInto, recovery: { planId: "plan", ticketId }, now });
 const registered = () => userGit(path, "worktree", "list", "--porcelain").match(/^worktree .*$/gm)?.length;

@@ -2,25 +2,32 @@
  * Everything that takes files or commits away from a worktree. What nobody else keeps is saved under a recovery ref first,
  * but for worktrees that were made to be thrown away.
  */
-import { chmod, mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { bareView, commitOf, git, gitText, type Repo } from "./git.ts";
+import { instant } from "../domain/time.ts";
+import { withTempDir } from "../lib/temp-dir.ts";
+import { bareView, commitOf, type GitDir, git, gitText, type Repo } from "./git.ts";
 import { isMerged } from "./merged.ts";
-import { nestedRepositories, type RecoveryKey, saveCommit, saveRecovery, type Tree } from "./recovery.ts";
+import { nestedRepositories, type RecoveryKey, saveCommit, saveRecovery, saveStrayCommit, snapshotTree, type Tree } from "./recovery.ts";
 import { checkBranchName, isAncestor } from "./refs.ts";
 import { withLock, withRepoLock } from "./repo-lock.ts";
-import { canonicalPath, checkedOutAt, deregister, forgetOperation, listWorktrees, type WorktreeEntry } from "./worktree-list.ts";
+import { canonicalPath, checkedOutAt, listWorktrees, type WorktreeEntry } from "./worktree-list.ts";
 import {
   checkUnlocked,
   checkWorktreePath,
   exists,
+  holdsFiles,
   integrationMark,
+  isMarkedFilled,
   isOurs,
+  markFilled,
   notAWorktree,
   readMark,
   repairCommonDir,
 } from "./worktree-place.ts";
+
+/** The ticket that a worktree is for. */
+export type Owner = Pick<RecoveryKey, "planId" | "ticketId">;
 
 export interface RemoveWorktree {
   repo: Repo;
@@ -29,7 +36,7 @@ export interface RemoveWorktree {
   branch: string;
   /** Refs or commits that keep the work once it is in one of them. */
   mergedInto: string[];
-  recovery: { planId: string; ticketId: string };
+  recovery: Owner;
   now: RecoveryKey["now"];
 }
 
@@ -141,9 +148,77 @@ export async function discardTo(wt: Tree, sha: string, keep: string[]): Promise<
   await git(wt, ["clean", "-ffdx", "--quiet", ...keep.flatMap((pattern) => ["-e", pattern])]);
 }
 
-/** Writes the files of HEAD to a worktree whose making was cut short, over those that are there. */
-export async function fillWorktree(wt: Tree): Promise<void> {
+/**
+ * Puts a worktree back to a commit as resetTo() does, and then lays the files of another one over it: they show as changes that
+ * nobody has staged.
+ */
+export async function resetToFiles(
+  wt: Tree & { branch: string },
+  sha: string,
+  files: string,
+  key: RecoveryKey,
+): Promise<{ saved: string[] }> {
+  const done = await resetTo(wt, sha, key);
+  await git(wt, ["read-tree", "--reset", "-u", files]);
+  // The index goes back to the commit, so that new files are untracked again and nothing is staged.
+  await git(wt, ["read-tree", sha]);
+  return done;
+}
+
+/**
+ * Gives a worktree without an index one. Where its files were never written to the end they are written now, over those
+ * that are there; edits among these are saved first. Where they were, somebody deleted the index alone: every file stays as it is.
+ */
+export async function fillWorktree(wt: Tree, recovery: Owner): Promise<void> {
+  if (await isMarkedFilled(wt.gitDir)) {
+    await git(wt, ["read-tree", "HEAD"]);
+    return;
+  }
+  if (await holdsFiles(wt.workTree)) await saveEdits(wt, recovery);
   await git(wt, ["reset", "--hard", "--quiet", "HEAD"]);
+  await markFilled(wt.gitDir);
+}
+
+/** Saves a tree, unless all that distinguishes it from its commit is files that are missing. */
+async function saveEdits(wt: Tree, recovery: Owner): Promise<void> {
+  const head = await gitText(wt, ["rev-parse", "--verify", "HEAD^{commit}"]);
+  const files = await snapshotTree(wt, head);
+  const edited = await gitText(wt, ["diff-tree", "-r", "--name-only", "--diff-filter=d", head, files]);
+  if (edited !== "") await saveRecovery(wt, { ...recovery, now: instant(Date.now()) });
+}
+
+/**
+ * Forgets a registration whose folder is gone or was never filled. Commits that no branch has, such as those made on a detached
+ * HEAD, are saved first; not with null as owner, for what was made to be thrown away. Throws UserError when a person locked it.
+ */
+export async function dropBroken(repo: Repo, entry: WorktreeEntry, owner: Owner | null): Promise<void> {
+  checkUnlocked(entry);
+  await repairCommonDir(repo, entry.gitDir);
+  const head = owner === null ? null : await commitOf({ gitDir: entry.gitDir, commonDir: repo.commonDir }, "HEAD");
+  if (owner !== null && head !== null) await saveStrayCommit(repo, head, { ...owner, now: instant(Date.now()) });
+  await deregister(repo, entry);
+}
+
+/** Removes the folder that a registration was made for and then taken from; it holds nothing but the file that led to it. */
+export async function removeEmptied(folder: string): Promise<void> {
+  await rm(join(folder, ".git"), { force: true });
+  await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== "ENOENT") throw error;
+  });
+}
+
+/** Forgets that an operation was begun: removes the files of that name from a worktree's git folder. */
+export async function forgetOperation(wt: GitDir, names: string[]): Promise<void> {
+  for (const name of names) await rm(join(wt.gitDir, name), { recursive: true, force: true });
+}
+
+/** Forgets the registration of a worktree, and nothing else: its folder and its branch stay. */
+async function deregister(repo: GitDir, entry: WorktreeEntry): Promise<void> {
+  if (dirname(entry.gitDir) !== join(repo.commonDir, "worktrees"))
+    throw new Error(`${entry.path} is no linked worktree of ${repo.commonDir}`);
+  // git passes over a registration without this file, so a removal that is cut short leaves nothing half valid.
+  await rm(join(entry.gitDir, "gitdir"), { force: true });
+  await rm(entry.gitDir, { recursive: true, force: true });
 }
 
 /** Saves what the folder `aside`, a worktree that was moved, holds beyond `mergedInto`; says whether it holds repositories of its own. */
@@ -153,29 +228,21 @@ async function saveBeforeRemoval(
   entry: WorktreeEntry | undefined,
 ): Promise<{ recovery: string | null; nested: boolean }> {
   const { repo, branch, mergedInto } = options;
-  let tree: Tree = { gitDir: entry?.gitDir ?? "", commonDir: repo.commonDir, workTree: aside };
-  let head = entry ? await commitOf(tree, "HEAD") : null;
-  let stray: string | null = null;
-  try {
-    if (head === null) {
-      head = (await commitOf(repo, `refs/heads/${branch}`)) ?? (await gitText(repo, ["rev-parse", "--verify", "HEAD^{commit}"]));
-      stray = await strayGitDir(repo, head);
-      tree = { ...tree, gitDir: stray };
-    }
+  const save = async (from: Tree, at: string) => {
     const key = { ...options.recovery, now: options.now };
-    const recovery = await saveRecovery(tree, key, (await isMerged(repo, head, mergedInto)) ? [head] : []);
-    return { recovery, nested: await holdsRepositories(tree) };
-  } finally {
-    if (stray !== null) await rm(stray, { recursive: true, force: true });
-  }
-}
-
-/** A git folder for a tree that lost its own, good for reading the tree only. */
-async function strayGitDir(repo: Repo, head: string): Promise<string> {
-  const gitDir = await mkdtemp(join(tmpdir(), "orchestrator-gitdir-"));
-  await writeFile(join(gitDir, "commondir"), `${repo.commonDir}\n`);
-  await writeFile(join(gitDir, "HEAD"), `${head}\n`);
-  return gitDir;
+    const recovery = await saveRecovery(from, key, (await isMerged(repo, at, mergedInto)) ? [at] : []);
+    return { recovery, nested: await holdsRepositories(from) };
+  };
+  const tree: Tree = { gitDir: entry?.gitDir ?? "", commonDir: repo.commonDir, workTree: aside };
+  const head = entry ? await commitOf(tree, "HEAD") : null;
+  if (head !== null) return save(tree, head);
+  // A git folder for a tree that lost its own, good for reading the tree only.
+  return withTempDir("orchestrator-gitdir-", async (gitDir) => {
+    const sha = (await commitOf(repo, `refs/heads/${branch}`)) ?? (await gitText(repo, ["rev-parse", "--verify", "HEAD^{commit}"]));
+    await writeFile(join(gitDir, "commondir"), `${repo.commonDir}\n`);
+    await writeFile(join(gitDir, "HEAD"), `${sha}\n`);
+    return save({ ...tree, gitDir }, sha);
+  });
 }
 
 /** Whether a tree holds repositories that no commit of ours can save: untracked ones, and submodules that were fetched. */

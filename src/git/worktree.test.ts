@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { tempDir } from "../testing/temp.ts";
 import { commitAll } from "./commit.ts";
 import { openRepo, type Repo } from "./git.ts";
+import { listRecovery } from "./recovery.ts";
 import { checkoutState, commitFiles, filesOf, isolateGit, makeRepo, userGit, write } from "./repo-fixture.ts";
 import { ensureWorktree, integrationWorktree, worktreeState } from "./worktree.ts";
 import { removeWorktree } from "./worktree-removal.ts";
@@ -28,9 +29,10 @@ const place = (ticketId = "T1") => ({
   path: join(dir, "work trees – ß/plan", ticketId),
   branch: `orch/plan/${ticketId}`,
 });
-const ensure = (ticketId?: string) => ensureWorktree({ ...place(ticketId), startSha: start });
+const ensure = (ticketId = "T1") => ensureWorktree({ ...place(ticketId), startSha: start, recovery: { planId: "plan", ticketId } });
 const remove = (mergedInto: string[] = ["main"], ticketId = "T1") =>
   removeWorktree({ ...place(ticketId), mergedInto, recovery: { planId: "plan", ticketId }, now });
+const recovery = { planId: "plan", ticketId: "T1" };
 const registered = () => userGit(path, "worktree", "list", "--porcelain").match(/^worktree .*$/gm)?.length;
 
 describe("ensureWorktree", () => {
@@ -87,21 +89,52 @@ describe("ensureWorktree", () => {
     expect(await ensure()).toMatchObject({ created: true });
     expect(filesOf(wt.path)).toEqual(files);
 
-    rmSync(join(wt.gitDir, "index"));
+    const unfill = () => {
+      rmSync(join(wt.gitDir, "index"));
+      rmSync(join(wt.gitDir, "orchestrator-filled"));
+    };
+    unfill();
     writeFileSync(join(wt.gitDir, "index.lock"), "");
     rmSync(join(wt.path, "a.txt"));
     await ensure();
     expect(filesOf(wt.path)).toEqual(files);
+    expect(await listRecovery(repo)).toEqual([]);
 
     rmSync(wt.path, { recursive: true });
     mkdirSync(wt.path);
     writeFileSync(join(wt.path, ".git"), `gitdir: ${wt.gitDir}\n`);
-    rmSync(join(wt.gitDir, "index"));
+    unfill();
     writeFileSync(join(wt.gitDir, "HEAD"), "0000000000000000000000000000000000000000\n");
     writeFileSync(join(wt.gitDir, "locked"), "initializing");
     await ensure();
     expect(filesOf(wt.path)).toEqual(files);
     expect(registered()).toBe(2);
+  });
+
+  it("P4 keeps every edit when an agent deletes the index, and saves what a file never written to the end would lose", async () => {
+    const wt = await ensure();
+    write(wt.path, { "a.txt": "edited", "draft.txt": "d" });
+    rmSync(join(path, ".git/worktrees/T1/index"));
+    rmSync(join(wt.path, "src/b.txt"));
+    expect(await worktreeState(await ensure())).toMatchObject({ changedFiles: ["a.txt", "src/b.txt", "draft.txt"] });
+    expect(readFileSync(join(wt.path, "a.txt"), "utf8")).toBe("edited");
+    expect(await listRecovery(repo)).toEqual([]);
+
+    rmSync(join(wt.gitDir, "index"));
+    rmSync(join(wt.gitDir, "orchestrator-filled"));
+    expect(await worktreeState(await ensure())).toMatchObject({ changedFiles: ["draft.txt"] });
+    const [saved] = await listRecovery(repo, "plan", "T1");
+    expect(userGit(path, "show", `${saved?.ref}:a.txt`)).toBe("edited");
+    expect(userGit(path, "ls-tree", "-r", "--name-only", `${saved?.ref}`).split("\n")).toEqual([".gitignore", "a.txt", "draft.txt"]);
+  });
+
+  it("P4 saves the commits of a detached HEAD whose folder was deleted", async () => {
+    const wt = await ensure();
+    userGit(wt.path, "checkout", "--quiet", "--detach");
+    const sha = commitFiles(wt.path, { "w.txt": "w" }, "work");
+    rmSync(wt.path, { recursive: true });
+    expect(await ensure()).toMatchObject({ head: start, created: true });
+    expect(await listRecovery(repo, "plan", "T1")).toMatchObject([{ sha }]);
   });
 
   it("P4 adopts a folder whose registration was lost, with its files", async () => {
@@ -121,7 +154,7 @@ describe("ensureWorktree", () => {
     const elsewhere = join(dir, "moved/T1");
     mkdirSync(dirname(elsewhere));
     renameSync(wt.path, elsewhere);
-    const again = await ensureWorktree({ ...place(), path: elsewhere, startSha: start });
+    const again = await ensureWorktree({ ...place(), path: elsewhere, startSha: start, recovery });
     expect(await worktreeState(again)).toMatchObject({ changedFiles: ["draft.txt"] });
     expect(registered()).toBe(2);
   });
@@ -139,7 +172,7 @@ describe("ensureWorktree", () => {
   it("works on a bare repository, on a detached HEAD and next to a remote that diverged", async () => {
     userGit(dir, "clone", "--quiet", "--bare", path, "bare.git");
     const bare = await openRepo(join(dir, "bare.git"));
-    expect(await ensureWorktree({ ...place(), repo: bare, startSha: start })).toMatchObject({ created: true, head: start });
+    expect(await ensureWorktree({ ...place(), repo: bare, startSha: start, recovery })).toMatchObject({ created: true, head: start });
 
     userGit(dir, "clone", "--quiet", path, "clone");
     commitFiles(path, { "up.txt": "u" }, "upstream");
@@ -148,7 +181,7 @@ describe("ensureWorktree", () => {
     userGit(join(dir, "clone"), "checkout", "--quiet", "--detach");
     const clone = await openRepo(join(dir, "clone"));
     const config = readFileSync(join(dir, "clone/.git/config"));
-    expect(await ensureWorktree({ ...place("T2"), repo: clone, startSha: own })).toMatchObject({ created: true, head: own });
+    expect(await ensureWorktree({ ...place("T2"), repo: clone, startSha: own, recovery })).toMatchObject({ created: true, head: own });
     expect(readFileSync(join(dir, "clone/.git/config"))).toEqual(config);
   });
 
@@ -175,7 +208,7 @@ describe("ensureWorktree", () => {
 
   it("refuses places and branches that belong to somebody else", async () => {
     const refused = (change: Partial<Parameters<typeof ensureWorktree>[0]>) =>
-      ensureWorktree({ ...place(), startSha: start, ...change }).then(
+      ensureWorktree({ ...place(), startSha: start, recovery, ...change }).then(
         () => "made",
         (error: Error) => (error.name === "UserError" ? error.message : String(error.stack)),
       );

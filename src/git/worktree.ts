@@ -1,23 +1,25 @@
-import { lstat, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { lstat, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { UserError } from "../domain/errors.ts";
 import { bareView, commitOf, type GitDir, git, gitFields, gitText, type Repo, shellWord } from "./git.ts";
 import type { Tree } from "./recovery.ts";
 import { checkBranchName, checkNameIsFree, isAncestor } from "./refs.ts";
 import { withLock, withRepoLock } from "./repo-lock.ts";
-import { checkedOutAt, deregister, listWorktrees, unfinishedOperation, type WorktreeEntry } from "./worktree-list.ts";
+import { checkedOutAt, listWorktrees, unfinishedOperation, type WorktreeEntry } from "./worktree-list.ts";
 import {
-  checkUnlocked,
   checkWorktreePath,
   exists,
+  holdsFiles,
   integrationMark,
+  isMarkedFilled,
   isOurs,
+  markFilled,
   notAWorktree,
   readMark,
   repairCommonDir,
   writeMark,
 } from "./worktree-place.ts";
-import { discardTo, fillWorktree, undoInterruptedRemoval } from "./worktree-removal.ts";
+import { discardTo, dropBroken, fillWorktree, type Owner, removeEmptied, undoInterruptedRemoval } from "./worktree-removal.ts";
 
 /** The worktree of a ticket. */
 export interface Worktree extends GitDir {
@@ -36,6 +38,8 @@ export interface EnsureWorktree {
   branch: string;
   /** Commit where the branch starts if it does not exist yet. */
   startSha: string;
+  /** Whose it is: what has to be saved on the way is saved under this name. */
+  recovery: Owner;
   /** Leaves HEAD where an agent put it, even in the middle of a rebase; commitAll() and resetTo() deal with that. */
   leaveHead?: boolean;
 }
@@ -56,7 +60,8 @@ export async function ensureWorktree(options: EnsureWorktree): Promise<Worktree 
     const wt = { path, workTree: path, gitDir, commonDir: repo.commonDir, branch };
     for (const name of ["index.lock", "HEAD.lock"]) await rm(join(gitDir, name), { force: true });
     // Registration makes no index: one that is missing says that the files were never written to the end.
-    if (!(await exists(join(gitDir, "index")))) await fillWorktree(wt);
+    if (!(await exists(join(gitDir, "index")))) await fillWorktree(wt, options.recovery);
+    else if (!(await isMarkedFilled(gitDir))) await markFilled(gitDir);
     const tip = options.leaveHead ? await commitOf(wt, `refs/heads/${branch}`) : null;
     return { ...wt, head: tip ?? (await attach(wt)), created };
   });
@@ -97,7 +102,7 @@ async function registerDetached(repo: Repo, path: string, sha: string): Promise<
     return entry.gitDir;
   }
   if (await holdsFiles(path)) throw notAWorktree(repo, path);
-  if (entry) await dropBroken(repo, entry);
+  if (entry) await dropBroken(repo, entry, null);
   await rm(join(path, ".git"), { force: true });
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   return addWorktree(repo, path, ["--detach", path, sha], integrationMark);
@@ -160,13 +165,13 @@ export async function attach(wt: Omit<Worktree, "head">): Promise<string> {
 }
 
 async function register(options: EnsureWorktree): Promise<{ gitDir: string; created: boolean }> {
-  const { repo, path, branch, startSha } = options;
+  const { repo, path, branch, startSha, recovery } = options;
   const ref = `refs/heads/${branch}`;
   const entries = await listWorktrees(repo);
   const entry = entries.find((each) => each.path === path);
   const stray = entries.find((each) => each.path === adoptionPath(path));
-  if (stray) await dropBroken(repo, stray);
-  await rm(adoptionPath(path), { recursive: true, force: true });
+  if (stray) await dropBroken(repo, stray, recovery);
+  await removeEmptied(adoptionPath(path));
 
   if (entry && (await isFilled(path, entry))) {
     if (entry.ref !== ref && (await readMark(entry.gitDir)) !== branch) {
@@ -183,7 +188,7 @@ async function register(options: EnsureWorktree): Promise<{ gitDir: string; crea
     await writeMark(entry.gitDir, branch);
     return { gitDir: entry.gitDir, created: false };
   }
-  if (entry) await dropBroken(repo, entry);
+  if (entry) await dropBroken(repo, entry, recovery);
 
   const elsewhere = await checkedOutAt(repo, ref);
   if (elsewhere && elsewhere.path !== path && elsewhere.path !== adoptionPath(path)) {
@@ -193,7 +198,7 @@ async function register(options: EnsureWorktree): Promise<{ gitDir: string; crea
         exit: "conflict",
       });
     }
-    await dropBroken(repo, elsewhere);
+    await dropBroken(repo, elsewhere, recovery);
   }
   const adopt = await holdsFiles(path);
   if (adopt && !(await isOurs(repo, path))) throw notAWorktree(repo, path);
@@ -214,13 +219,7 @@ async function moveRegistration(repo: Repo, move: { gitDir: string; from: string
   await git({ gitDir: move.gitDir, commonDir: repo.commonDir }, ["read-tree", "HEAD"]);
   await writeFile(join(move.to, ".git"), `gitdir: ${move.gitDir}\n`);
   await writeFile(join(move.gitDir, "gitdir"), `${join(move.to, ".git")}\n`);
-  await rm(move.from, { recursive: true, force: true });
-}
-
-/** Forgets a registration whose folder is gone or was never filled. */
-async function dropBroken(repo: Repo, entry: WorktreeEntry): Promise<void> {
-  checkUnlocked(entry);
-  await deregister(repo, entry);
+  await removeEmptied(move.from);
 }
 
 /** A branch that was deleted under its worktree comes back where the worktree last stood. */
@@ -250,11 +249,6 @@ async function repairLink(path: string, gitDir: string): Promise<void> {
 async function isFilled(path: string, entry: WorktreeEntry): Promise<boolean> {
   if (await holdsFiles(path)) return true;
   return (await exists(join(path, ".git"))) && (entry.locked !== "initializing" || (await exists(join(entry.gitDir, "index"))));
-}
-
-async function holdsFiles(path: string): Promise<boolean> {
-  const names = await readdir(path).catch(() => []);
-  return names.some((name) => name !== ".git");
 }
 
 function adoptionPath(path: string): string {

@@ -36,8 +36,9 @@ export async function baseOf(context: PhaseContext, repo: Repo): Promise<Base> {
 /** The ticket's worktree, made where it is missing: a phase that needs one never depends on a setup phase having run. */
 export async function worktreeOf(context: PhaseContext, repo: Repo, options: { leaveHead?: boolean } = {}): Promise<Worktree> {
   const { worktree: path, branch } = context.resolved;
+  const { planId, ticketId } = context.ref;
   const startSha = await startPoint(repo, await baseOf(context, repo));
-  return ensureWorktree({ repo, lockDir: context.lockDir, path, branch, startSha, ...options });
+  return ensureWorktree({ repo, lockDir: context.lockDir, path, branch, startSha, recovery: { planId, ticketId }, ...options });
 }
 
 /** Where the branch stands, for the history; empty when there is no branch yet. */
