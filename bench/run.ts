@@ -13,6 +13,7 @@ import { phaseOverhead } from "./phase-overhead.ts";
 import { recovery } from "./recovery.ts";
 import { soak } from "./soak.ts";
 import { startTime } from "./start-time.ts";
+import { worktrees } from "./worktrees.ts";
 
 const benchmarks: Record<string, () => Promise<Figure[]>> = {
   "start-time": startTime,
@@ -21,7 +22,8 @@ const benchmarks: Record<string, () => Promise<Figure[]>> = {
   recovery,
   "checkout-guard": checkoutGuard,
   load,
-  // Last of the short ones: the disk is busy for a while with its 20,000 files.
+  // Last of the short ones: the disk is busy for a while with their 20,000 files.
+  worktrees,
   "idle-daemon": idleDaemon,
   soak,
 };

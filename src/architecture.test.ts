@@ -208,8 +208,8 @@ describe("the sources", () => {
     expect(linesMatching(elsewhere, spawnsGit)).toEqual([]);
   });
 
-  it("P4 take files, branches and saved work away in one module", () => {
-    const owner = "src/git/worktree-removal.ts";
+  it("P4 take files, branches and saved work away in few places", () => {
+    const owners = ["src/git/discard.ts", "src/git/worktree-removal.ts"];
     const destructive =
       /"reset",|"clean",|"read-tree", "--reset"|"(?:checkout|switch)", .*"(?:-f|--force|-B)"|"worktree", "(?:remove|prune|move)"|"branch", "-[dDfM]|"update-ref",.* "-d"|"stash",|"push", .*"--(?:force|delete)/;
     const samples = [
@@ -221,11 +221,12 @@ describe("the sources", () => {
       'git(repo, ["update-ref", "-d", ref])',
     ];
     expect(samples.filter((line) => !destructive.test(line))).toEqual([]);
-    const others = programSources().filter((file) => file !== owner);
+    const others = programSources().filter((file) => !owners.includes(file));
     expect(linesMatching(others, destructive)).toEqual([]);
-    // A temporary folder of ours is the only other tree that is ever removed.
-    const trees = others.filter((file) => file !== "src/lib/temp-dir.ts");
+    const trees = others.filter((file) => !["src/git/trash.ts", "src/lib/temp-dir.ts"].includes(file));
     expect(linesMatching(trees, /\brm(?:Sync)?\(.*recursive|\brimraf\b|"rm", "-|\["-rf/)).toEqual([]);
+    const callers = programSources().filter((file) => readFileSync(join(root, file), "utf8").includes('/discard.ts"'));
+    expect(callers).toEqual(["commit", "worktree-pool", "worktree-removal", "worktree"].map((name) => `src/git/${name}.ts`));
   });
 
   it("P2 hold no randomness in the engine", () => {

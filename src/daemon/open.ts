@@ -14,6 +14,7 @@ import { inboxDirs, runDir } from "../state/layout.ts";
 import { acquireDaemonLock, type DaemonLock } from "../state/lock.ts";
 import { isAskedOf, readStopRequest, removeStopRequest } from "../state/stop-request.ts";
 import { runningDaemon } from "./holder.ts";
+import { startHousekeeping } from "./housekeeping.ts";
 import { openJournals } from "./journals.ts";
 import { createLiveWorld } from "./live-world.ts";
 import { createRunner, type Runner } from "./runner.ts";
@@ -90,6 +91,8 @@ export async function openRunner(options: OpenOptions): Promise<Opened> {
       ...select,
     });
     let fenced: Error | undefined;
+    const housekeeping = startHousekeeping({ world, config: () => config, log });
+    runner.onChange(housekeeping.poke);
     let seen = mtimeOf(config.file);
 
     return {
@@ -119,6 +122,7 @@ export async function openRunner(options: OpenOptions): Promise<Opened> {
       },
       async close() {
         await runner.close();
+        await housekeeping.close();
         executor.close();
         index.close();
         await journals.flush();

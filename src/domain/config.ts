@@ -41,6 +41,10 @@ export const ConfigFile = z.looseObject({
   maxConcurrency: z.number().int().min(1).max(64).default(3),
   /** MiB that must be free below stateDir and worktreeRoot for anything new to start; 0 asks for none. */
   minFreeMiB: z.number().int().min(0).default(512),
+  /** Whether the worktree of a ticket that is done with serves later tickets of its plan. */
+  reuseWorktrees: z.boolean().default(true),
+  /** Days for which `gc` keeps runs and logs of plans that have ended, and worktrees of tickets that ended badly. */
+  keepRunsDays: z.number().min(0).max(3650).default(30),
   /** First pause before a failed phase runs again, in seconds; it doubles with every further try. */
   retryBackoffSeconds: z.number().min(0).max(3600).default(2),
   /** Time limit of phases that name none, in seconds. */

@@ -1,13 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../domain/errors.ts";
+import { forgetOperation } from "./discard.ts";
 import { type GitDir, git, gitFields, gitText } from "./git.ts";
 import { type Author, identityEnv } from "./identity.ts";
 import { addAll } from "./recovery.ts";
 import { treeOf } from "./refs.ts";
 import { attach, type Worktree } from "./worktree.ts";
 import { unfinishedOperation } from "./worktree-list.ts";
-import { forgetOperation } from "./worktree-removal.ts";
 
 /**
  * Commits everything that changed in a worktree, what .gitignore names apart, on its branch. `committed` is false when nothing

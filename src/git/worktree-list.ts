@@ -41,10 +41,10 @@ export async function listWorktrees(repo: GitDir): Promise<WorktreeEntry[]> {
 
 /**
  * Where a branch is checked out, or null. A worktree in the middle of a rebase or bisect of the branch counts: git moves
- * the branch there when that ends.
+ * the branch there when that ends. `entries` spares asking git again for what listWorktrees() just said.
  */
-export async function checkedOutAt(repo: GitDir, ref: string): Promise<WorktreeEntry | null> {
-  for (const entry of await listWorktrees(repo)) {
+export async function checkedOutAt(repo: GitDir, ref: string, entries?: readonly WorktreeEntry[]): Promise<WorktreeEntry | null> {
+  for (const entry of entries ?? (await listWorktrees(repo))) {
     if (entry.ref === ref) return entry;
     for (const file of ["rebase-merge/head-name", "rebase-apply/head-name", "BISECT_START"]) {
       const name = await readFile(join(entry.gitDir, file), "utf8").catch(() => "");

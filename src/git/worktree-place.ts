@@ -95,6 +95,9 @@ const filledName = "orchestrator-filled";
 /** No branch can have this name. */
 export const integrationMark = ": integration";
 
+/** The mark of a worktree that no ticket has: see worktree-pool.ts. No branch can have this name either. */
+export const parkedMark = ": parked";
+
 /** Whether something stands at `path`. */
 export async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined;

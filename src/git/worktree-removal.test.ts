@@ -1,10 +1,11 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { tempDir } from "../testing/temp.ts";
 import { openRepo, type Repo } from "./git.ts";
 import { listRecovery } from "./recovery.ts";
 import { commitFiles, filesOf, isolateGit, makeRepo, userGit, write } from "./repo-fixture.ts";
+import { deleteTrash, trashIn } from "./trash.ts";
 import { ensureWorktree, integrationWorktree, worktreeState } from "./worktree.ts";
 import { removeIntegrationWorktree, removeWorktree, resetTo } from "./worktree-removal.ts";
 
@@ -44,7 +45,9 @@ describe("removeWorktree", () => {
     expect(existsSync(wt.path)).toBe(false);
     expect(registered()).toBe(1);
     expect(branches()).toEqual(["main"]);
-    expect(filesOf(dirname(wt.path))).toEqual({});
+    const trash = await trashIn(dirname(wt.path));
+    expect(readdirSync(dirname(wt.path)).map((name) => join(dirname(wt.path), name))).toEqual(trash);
+    expect(trash).toHaveLength(1);
     expect(await remove()).toEqual({ worktree: "absent", keptAt: null, branch: "absent", recovery: null });
   });
 
@@ -102,10 +105,9 @@ describe("removeWorktree", () => {
 
   it("cleans up after a folder that is gone, and after a removal that was killed", async () => {
     const wt = await ensure();
-    renameSync(wt.path, join(dirname(wt.path), ".trash-T1~x"));
+    renameSync(wt.path, join(dirname(wt.path), ".trash-T1~20261121T120000000Z-0a1b2c3d"));
     expect(await remove()).toEqual({ worktree: "absent", keptAt: null, branch: "deleted", recovery: null });
     expect(registered()).toBe(1);
-    expect(filesOf(dirname(wt.path))).toEqual({});
   });
 
   it("P4 takes back a folder that a killed removal had moved but not saved", async () => {
@@ -118,7 +120,7 @@ describe("removeWorktree", () => {
     const removal = await remove();
     expect(removal).toMatchObject({ worktree: "removed", branch: "deleted" });
     expect(userGit(path, "show", `${removal.recovery}:draft.txt`)).toBe("d");
-    expect(readdirSync(dirname(wt.path))).toEqual([]);
+    expect(readdirSync(dirname(wt.path))).toEqual([expect.stringMatching(/^\.trash-T1~/)]);
   });
 
   it("P4 leaves everything in place when the state cannot be saved", async () => {
@@ -160,6 +162,37 @@ describe("removeWorktree", () => {
     expect(await removeWorktree({ ...gone, branch: "main" })).toMatchObject({ branch: "kept" });
     userGit(path, "checkout", "--quiet", "-b", "used");
     expect(await removeWorktree({ ...gone, branch: "used" })).toMatchObject({ branch: "kept" });
+  });
+});
+
+describe("trash", () => {
+  it("P4 is deleted in the background, its links unfollowed, and nothing else ever is", async () => {
+    const wt = await ensure();
+    write(dir, { "precious/file": "p" });
+    symlinkSync(join(dir, "precious"), join(wt.path, "ignored"));
+    write(wt.path, { "locked/file": "l" });
+    chmodSync(join(wt.path, "locked"), 0o500);
+    await remove();
+    const root = dirname(wt.path);
+    write(root, { ".trash-mine/file": "m", ".trash-T9/file": "t", "T2/file": "f" });
+    symlinkSync(join(dir, "precious"), join(root, ".trash-T3~20261121T120000000Z-0a1b2c3d"));
+    const [trash = "", ...more] = await trashIn(root);
+    expect(more).toEqual([]);
+    await deleteTrash(trash);
+    await deleteTrash(trash);
+    expect(await trashIn(root)).toEqual([]);
+    for (const name of [".trash-T9", ".trash-T3~20261121T120000000Z-0a1b2c3d"]) {
+      await expect(deleteTrash(join(root, name))).rejects.toThrow("is no trash of ours");
+    }
+    expect(existsSync(trash)).toBe(false);
+    expect(Object.keys(filesOf(root)).sort()).toEqual([
+      ".trash-T3~20261121T120000000Z-0a1b2c3d",
+      ".trash-T9/file",
+      ".trash-mine/file",
+      "T2/file",
+    ]);
+    expect(filesOf(join(dir, "precious"))).toHaveProperty("file");
+    expect(await trashIn(join(dir, "none"))).toEqual([]);
   });
 });
 

@@ -2,15 +2,17 @@
  * Everything that takes files or commits away from a worktree. What nobody else keeps is saved under a recovery ref first,
  * but for worktrees that were made to be thrown away.
  */
-import { chmod, readdir, rename, rm, rmdir, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { readFile, rename, writeFile } from "node:fs/promises";
+import { basename, dirname, isAbsolute, join } from "node:path";
 import { instant } from "../domain/time.ts";
 import { withTempDir } from "../lib/temp-dir.ts";
-import { bareView, commitOf, type GitDir, git, gitText, type Repo } from "./git.ts";
+import { deleteRef, deregister, forgetOperation } from "./discard.ts";
+import { commitOf, git, gitText, type Repo } from "./git.ts";
 import { isMerged } from "./merged.ts";
 import { nestedRepositories, type RecoveryKey, saveCommit, saveRecovery, saveStrayCommit, snapshotTree, type Tree } from "./recovery.ts";
 import { checkBranchName, isAncestor } from "./refs.ts";
 import { withLock, withRepoLock } from "./repo-lock.ts";
+import { moveToTrash } from "./trash.ts";
 import { canonicalPath, checkedOutAt, listWorktrees, type WorktreeEntry } from "./worktree-list.ts";
 import {
   checkUnlocked,
@@ -22,9 +24,11 @@ import {
   isOurs,
   markFilled,
   notAWorktree,
+  parkedMark,
   readMark,
   repairCommonDir,
 } from "./worktree-place.ts";
+import { park } from "./worktree-pool.ts";
 
 /** The ticket that a worktree is for. */
 export type Owner = Pick<RecoveryKey, "planId" | "ticketId">;
@@ -38,10 +42,14 @@ export interface RemoveWorktree {
   mergedInto: string[];
   recovery: Owner;
   now: RecoveryKey["now"];
+  /** How many worktrees of its plan may be kept for later tickets; it becomes one of them while there are fewer. */
+  park?: number;
+  /** Called once nobody else can make the worktree, before anything is touched; to refuse, it throws. */
+  check?: () => void | Promise<void>;
 }
 
 export interface Removal {
-  /** The folder: removed, never there, or moved to `keptAt` because it holds repositories of its own. */
+  /** The folder: gone (parked for another ticket, or trash that is deleted in the background), never there, or moved to `keptAt` because it holds repositories of its own. */
   worktree: "removed" | "absent" | "kept";
   keptAt: string | null;
   branch: "deleted" | "kept" | "absent";
@@ -60,12 +68,12 @@ export async function removeWorktree(options: RemoveWorktree): Promise<Removal> 
   const path = await checkWorktreePath(repo, options.path);
   return withLock(lockDir, path, async () => {
     await undoInterruptedRemoval(path);
-    await sweepTrash(path);
     const entry = (await listWorktrees(repo)).find((each) => each.path === path);
     if (entry) {
       checkUnlocked(entry);
       await repairCommonDir(repo, entry.gitDir);
     }
+    await options.check?.();
     const removal: Removal = { worktree: "absent", keptAt: null, branch: "absent", recovery: null };
     const standing = await exists(path);
     const aside = removalPath(path);
@@ -85,19 +93,22 @@ export async function removeWorktree(options: RemoveWorktree): Promise<Removal> 
     const merged = tip !== null && !mergedInto.includes(branch) && !mergedInto.includes(ref) && (await isMerged(repo, tip, mergedInto));
     await withRepoLock(repo, lockDir, async () => {
       if (entry && removal.worktree === "kept") await keepSubmodules(entry, aside);
-      if (entry) await deregister(repo, entry);
+      const reused = removal.worktree === "removed" && entry !== undefined && (await parkFor(options, { entry, aside, path }));
+      // The folder first: one without its registration would be taken for work that came back.
+      if (removal.worktree === "removed" && !reused) await moveToTrash(aside, path, options.now);
+      if (removal.worktree === "kept") removal.keptAt = await keepAside(aside, path, options.now);
+      if (entry && !reused) await deregister(repo, entry);
       if (tip === null) return;
       removal.branch = merged && (await checkedOutAt(repo, ref)) === null ? "deleted" : "kept";
-      if (removal.branch === "deleted") await git(bareView(repo), ["update-ref", "-d", ref, tip]);
+      if (removal.branch === "deleted") await deleteRef(repo, ref, tip);
     });
-    if (removal.worktree === "kept") removal.keptAt = await keepAside(aside, path, options.now);
-    if (removal.worktree === "removed") {
-      const trash = join(dirname(path), `${trashPrefix(path)}${stamp(options.now)}-${process.pid}`);
-      await rename(aside, trash);
-      await removeTree(trash);
-    }
     return removal;
   });
+}
+
+async function parkFor({ repo, recovery, park: limit }: RemoveWorktree, worktree: Parameters<typeof park>[2]): Promise<boolean> {
+  if (limit === undefined) return false;
+  return park(repo, await listWorktrees(repo), worktree, { planId: recovery.planId, limit });
 }
 
 /** A removal that was killed before it was done saving: the folder goes back to its place. */
@@ -115,8 +126,10 @@ export async function removeIntegrationWorktree(options: { repo: Repo; lockDir: 
   await withLock(lockDir, path, async () => {
     const entry = (await listWorktrees(repo)).find((each) => each.path === path);
     if (!entry || (await readMark(entry.gitDir)) !== integrationMark) return;
-    await withRepoLock(repo, lockDir, () => deregister(repo, entry));
-    await removeTree(path);
+    await withRepoLock(repo, lockDir, async () => {
+      if (await exists(path)) await moveToTrash(path, path, instant(Date.now()));
+      await deregister(repo, entry);
+    });
   });
 }
 
@@ -135,17 +148,6 @@ export async function resetTo(wt: Tree & { branch: string }, sha: string, key: R
   await git(wt, ["reset", "--hard", "--quiet", sha]);
   await git(wt, ["clean", "-fd", "--quiet"]);
   return { saved: saved.filter((each) => each !== null) };
-}
-
-/**
- * Makes a worktree that was made to be thrown away hold exactly commit `sha`, without a branch: changed, untracked and ignored
- * files go, but for ignored ones that `keep` (patterns as in .gitignore) names. Nothing is saved.
- */
-export async function discardTo(wt: Tree, sha: string, keep: string[]): Promise<void> {
-  await forgetOperation(wt, ["rebase-merge", "rebase-apply", "BISECT_START"]);
-  await git(wt, ["update-ref", "--no-deref", "HEAD", sha]);
-  await git(wt, ["reset", "--hard", "--quiet"]);
-  await git(wt, ["clean", "-ffdx", "--quiet", ...keep.flatMap((pattern) => ["-e", pattern])]);
 }
 
 /**
@@ -199,26 +201,27 @@ export async function dropBroken(repo: Repo, entry: WorktreeEntry, owner: Owner 
   await deregister(repo, entry);
 }
 
-/** Removes the folder that a registration was made for and then taken from; it holds nothing but the file that led to it. */
-export async function removeEmptied(folder: string): Promise<void> {
-  await rm(join(folder, ".git"), { force: true });
-  await rmdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== "ENOENT") throw error;
-  });
+/** Gives up a worktree that was parked and would not come clean: what it holds is no ticket's. */
+export async function dropUnclean(repo: Repo, entry: { path: string; gitDir: string }): Promise<void> {
+  await moveToTrash(entry.path, entry.path, instant(Date.now()));
+  await deregister(repo, entry);
 }
 
-/** Forgets that an operation was begun: removes the files of that name from a worktree's git folder. */
-export async function forgetOperation(wt: GitDir, names: string[]): Promise<void> {
-  for (const name of names) await rm(join(wt.gitDir, name), { recursive: true, force: true });
-}
-
-/** Forgets the registration of a worktree, and nothing else: its folder and its branch stay. */
-async function deregister(repo: GitDir, entry: WorktreeEntry): Promise<void> {
-  if (dirname(entry.gitDir) !== join(repo.commonDir, "worktrees"))
-    throw new Error(`${entry.path} is no linked worktree of ${repo.commonDir}`);
-  // git passes over a registration without this file, so a removal that is cut short leaves nothing half valid.
-  await rm(join(entry.gitDir, "gitdir"), { force: true });
-  await rm(entry.gitDir, { recursive: true, force: true });
+/**
+ * Gives up a worktree that parkedIn() found. One whose registration is not that of a parked worktree loses its folder alone: it was
+ * left by a process that was killed.
+ */
+export async function dropParked(path: string, lockDir: string): Promise<void> {
+  const link = (await readFile(join(path, ".git"), "utf8").catch(() => "")).replace(/^gitdir: /, "").trim();
+  const commonDir = dirname(dirname(link));
+  const drop = async () => {
+    if (!(await exists(path))) return;
+    const back = (await readFile(join(link, "gitdir"), "utf8").catch(() => "")).trim();
+    if (back === join(path, ".git") && (await readMark(link)) === parkedMark)
+      await deregister({ gitDir: commonDir, commonDir }, { path, gitDir: link });
+    await moveToTrash(path, path, instant(Date.now()));
+  };
+  await (isAbsolute(link) ? withRepoLock({ commonDir }, lockDir, drop) : drop());
 }
 
 /** Saves what the folder `aside`, a worktree that was moved, holds beyond `mergedInto`; says whether it holds repositories of its own. */
@@ -263,35 +266,6 @@ async function keepAside(folder: string, path: string, now: string): Promise<str
   const kept = `${path}.kept-${stamp(now)}-${process.pid}`;
   await rename(folder, kept);
   return kept;
-}
-
-/** What a removal that was killed had saved already and was about to delete. */
-async function sweepTrash(path: string): Promise<void> {
-  for (const name of await readdir(dirname(path)).catch(() => [])) {
-    if (name.startsWith(trashPrefix(path))) await removeTree(join(dirname(path), name));
-  }
-}
-
-async function removeTree(path: string): Promise<void> {
-  try {
-    await rm(path, { recursive: true, force: true, maxRetries: 3 });
-  } catch {
-    // Some tools write-protect the folders of their caches.
-    await makeWritable(path);
-    await rm(path, { recursive: true, force: true, maxRetries: 3 });
-  }
-}
-
-async function makeWritable(folder: string): Promise<void> {
-  await chmod(folder, 0o700);
-  for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) await makeWritable(join(folder, entry.name));
-  }
-}
-
-/** "~" is in no ticket id, so the trash of one ticket is never taken for that of another. */
-function trashPrefix(path: string): string {
-  return `.trash-${basename(path)}~`;
 }
 
 function stamp(at: string): string {

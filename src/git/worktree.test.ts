@@ -260,7 +260,8 @@ describe("ensureWorktree", () => {
     expect(same.filter((wt) => wt.created)).toHaveLength(1);
     const gone = await Promise.all(names.map((name) => remove(["main"], name)));
     expect(gone.every((each) => each.worktree === "removed" && each.branch === "deleted" && each.recovery === null)).toBe(true);
-  });
+    // Some 600 commands of git, most of them one after the other: on a loaded machine that alone takes the usual limit.
+  }, 120_000);
 });
 
 describe("integrationWorktree", () => {

@@ -1,6 +1,7 @@
 import { lstat, mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../domain/errors.ts";
+import { discardTo, removeEmptied } from "./discard.ts";
 import { bareView, commitOf, type GitDir, git, gitFields, gitText, type Repo, shellWord } from "./git.ts";
 import type { Tree } from "./recovery.ts";
 import { checkBranchName, checkNameIsFree, isAncestor } from "./refs.ts";
@@ -15,11 +16,13 @@ import {
   isOurs,
   markFilled,
   notAWorktree,
+  parkedMark,
   readMark,
   repairCommonDir,
   writeMark,
 } from "./worktree-place.ts";
-import { discardTo, dropBroken, fillWorktree, type Owner, removeEmptied, undoInterruptedRemoval } from "./worktree-removal.ts";
+import { makeReady, takeParked } from "./worktree-pool.ts";
+import { dropBroken, dropUnclean, fillWorktree, type Owner, undoInterruptedRemoval } from "./worktree-removal.ts";
 
 /** The worktree of a ticket. */
 export interface Worktree extends GitDir {
@@ -40,6 +43,8 @@ export interface EnsureWorktree {
   startSha: string;
   /** Whose it is: what has to be saved on the way is saved under this name. */
   recovery: Owner;
+  /** Takes a worktree that is parked for the plan, where there is one, instead of making one anew. */
+  reuse?: boolean;
   /** Leaves HEAD where an agent put it, even in the middle of a rebase; commitAll() and resetTo() deal with that. */
   leaveHead?: boolean;
 }
@@ -56,7 +61,7 @@ export async function ensureWorktree(options: EnsureWorktree): Promise<Worktree 
   const path = await checkWorktreePath(repo, options.path);
   return withLock(lockDir, path, async () => {
     await undoInterruptedRemoval(path);
-    const { gitDir, created } = await withRepoLock(repo, lockDir, () => register({ ...options, path }));
+    const { gitDir, created } = await registerReady({ ...options, path });
     const wt = { path, workTree: path, gitDir, commonDir: repo.commonDir, branch };
     for (const name of ["index.lock", "HEAD.lock"]) await rm(join(gitDir, name), { force: true });
     // Registration makes no index: one that is missing says that the files were never written to the end.
@@ -111,10 +116,10 @@ async function registerDetached(repo: Repo, path: string, sha: string): Promise<
 /** Registers a worktree without writing its files, marks whose it is, and returns its git folder. */
 async function addWorktree(repo: Repo, path: string, what: string[], mark: string): Promise<string> {
   await git(bareView(repo), ["worktree", "add", "--quiet", "--no-checkout", ...what]);
-  const made = (await listWorktrees(repo)).find((each) => each.path === path);
-  if (!made) throw new Error(`git worktree add made no worktree at ${path}`);
-  await writeMark(made.gitDir, mark);
-  return made.gitDir;
+  const link = await readFile(join(path, ".git"), "utf8");
+  const gitDir = join(repo.commonDir, "worktrees", basename(link.trim()));
+  await writeMark(gitDir, mark);
+  return gitDir;
 }
 
 /** What a worktree holds beyond its commit. Paths are relative to it; submodules are not looked into. */
@@ -164,7 +169,21 @@ export async function attach(wt: Omit<Worktree, "head">): Promise<string> {
   return head;
 }
 
-async function register(options: EnsureWorktree): Promise<{ gitDir: string; created: boolean }> {
+/** Registers the worktree; one that was parked is made ready, or makes way for a new one when it does not come clean. */
+async function registerReady(options: EnsureWorktree): Promise<{ gitDir: string; created: boolean }> {
+  const { repo, lockDir, path, branch } = options;
+  const registered = await withRepoLock(repo, lockDir, () => register(options));
+  if (!registered.taken) return registered;
+  const wt = { gitDir: registered.gitDir, commonDir: repo.commonDir, workTree: path, branch };
+  if (await makeReady(wt).catch(() => false)) return registered;
+  return withRepoLock(repo, lockDir, async () => {
+    await dropUnclean(repo, { path, gitDir: registered.gitDir });
+    return register({ ...options, reuse: false });
+  });
+}
+
+/** `taken`: the worktree was parked, its files are still those of another ticket. */
+async function register(options: EnsureWorktree): Promise<{ gitDir: string; created: boolean; taken: boolean }> {
   const { repo, path, branch, startSha, recovery } = options;
   const ref = `refs/heads/${branch}`;
   const entries = await listWorktrees(repo);
@@ -173,7 +192,10 @@ async function register(options: EnsureWorktree): Promise<{ gitDir: string; crea
   if (stray) await dropBroken(repo, stray, recovery);
   await removeEmptied(adoptionPath(path));
 
-  if (entry && (await isFilled(path, entry))) {
+  const filled = entry !== undefined && (await isFilled(path, entry));
+  // Whoever was taking it for this ticket was killed.
+  const halfTaken = filled && (await readMark(entry.gitDir)) === parkedMark;
+  if (filled && !halfTaken) {
     if (entry.ref !== ref && (await readMark(entry.gitDir)) !== branch) {
       const owner = entry.ref === null ? "no branch" : `the branch ${entry.ref.slice("refs/heads/".length)}`;
       throw new UserError(`${path} is a worktree of something else: it is on ${owner}, not on ${branch}.`, {
@@ -186,11 +208,11 @@ async function register(options: EnsureWorktree): Promise<{ gitDir: string; crea
     if (entry.locked === "initializing") await git(bareView(repo), ["worktree", "unlock", path]);
     if (!(await commitOf(repo, ref)) && entry.ref === ref) await reviveBranch(repo, ref, entry.gitDir, startSha);
     await writeMark(entry.gitDir, branch);
-    return { gitDir: entry.gitDir, created: false };
+    return { gitDir: entry.gitDir, created: false, taken: false };
   }
-  if (entry) await dropBroken(repo, entry, recovery);
+  if (entry && !halfTaken) await dropBroken(repo, entry, recovery);
 
-  const elsewhere = await checkedOutAt(repo, ref);
+  const elsewhere = await checkedOutAt(repo, ref, entries);
   if (elsewhere && elsewhere.path !== path && elsewhere.path !== adoptionPath(path)) {
     if (!elsewhere.prunable || (await readMark(elsewhere.gitDir)) !== branch) {
       throw new UserError(`The branch ${branch} is checked out in ${elsewhere.path}.`, {
@@ -200,18 +222,26 @@ async function register(options: EnsureWorktree): Promise<{ gitDir: string; crea
     }
     await dropBroken(repo, elsewhere, recovery);
   }
-  const adopt = await holdsFiles(path);
+  const adopt = !halfTaken && (await holdsFiles(path));
   if (adopt && !(await isOurs(repo, path))) throw notAWorktree(repo, path);
-  if (!adopt) await rm(join(path, ".git"), { force: true });
+  if (!adopt && !halfTaken) await rm(join(path, ".git"), { force: true });
 
   const known = (await commitOf(repo, ref)) !== null;
   if (!known) await checkNameIsFree(repo, branch);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const taken = halfTaken ? entry.gitDir : adopt || !options.reuse ? null : await takeParked(repo, entries, path, recovery.planId);
+  if (taken !== null) {
+    await repairLink(path, taken);
+    await repairCommonDir(repo, taken);
+    if (!known) await git(bareView(repo), ["update-ref", ref, startSha, ""]);
+    await git({ gitDir: taken, commonDir: repo.commonDir }, ["symbolic-ref", "HEAD", ref]);
+    return { gitDir: taken, created: true, taken: true };
+  }
   const target = adopt ? adoptionPath(path) : path;
   const what = known ? [target, branch] : ["--no-track", "-b", branch, target, startSha];
   const gitDir = await addWorktree(repo, target, what, branch);
   if (adopt) await moveRegistration(repo, { gitDir, from: target, to: path });
-  return { gitDir, created: true };
+  return { gitDir, created: true, taken: false };
 }
 
 /** Gives the fresh registration of an empty neighbour folder to a folder with files whose own registration was lost. */

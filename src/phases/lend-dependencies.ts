@@ -1,12 +1,10 @@
 import { lstatSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-
-/** Where package managers install what a project needs; git ignores these folders, so a fresh worktree has none of them. */
-const folders = ["node_modules", ".venv", "venv"];
+import { dependencyFolders } from "../lib/dependency-folders.ts";
 
 /** The folders of installed dependencies that a worktree has at its top. */
 export function installedIn(worktree: string): string[] {
-  return folders.filter((name) => isThere(join(worktree, name)));
+  return dependencyFolders.filter((name) => isThere(join(worktree, name)));
 }
 
 /**

@@ -38,7 +38,16 @@ export async function worktreeOf(context: PhaseContext, repo: Repo, options: { l
   const { worktree: path, branch } = context.resolved;
   const { planId, ticketId } = context.ref;
   const startSha = await startPoint(repo, await baseOf(context, repo));
-  return ensureWorktree({ repo, lockDir: context.lockDir, path, branch, startSha, recovery: { planId, ticketId }, ...options });
+  return ensureWorktree({
+    repo,
+    lockDir: context.lockDir,
+    path,
+    branch,
+    startSha,
+    recovery: { planId, ticketId },
+    reuse: context.config.reuseWorktrees,
+    ...options,
+  });
 }
 
 /** Where the branch stands, for the history; empty when there is no branch yet. */
