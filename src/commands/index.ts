@@ -287,6 +287,22 @@ export const commands: readonly Command[] = [
     load: () => import("./restore.ts"),
   },
   {
+    name: "gc",
+    summary: "remove what tickets and plans that have ended left behind",
+    options: [
+      { flags: "--dry-run", summary: "only say what would be removed, and what stays and why" },
+      { flags: "--older-than <age>", summary: "only what ended so long ago: 90s, 10m, 2h or 3d" },
+      { flags: "-p, --plan <id>", summary: "only what belongs to this plan" },
+      { flags: "--saved", summary: "saved states as well whose content is merged" },
+      { flags: "--saved-older-than <age>", summary: "saved states of that age as well, merged or not" },
+    ],
+    json: true,
+    details:
+      "Worktrees of tickets that have ended, their branches once merged, worktrees parked for plans that have ended, and runs and logs of plans that ended keepRunsDays ago. Tickets that failed or need a person keep their worktree as long. Work that is not merged is saved first, and whatever is of a ticket that goes on, locked, or not made by this program stays. Ends with 1 when something could not be removed.",
+    examples: ["orchestrator gc --dry-run", "orchestrator gc --plan auth --older-than 7d", "orchestrator gc --saved --dry-run"],
+    load: () => import("./gc.ts"),
+  },
+  {
     name: "land",
     summary: "bring merged work into your own checkout",
     options: [

@@ -9,7 +9,16 @@ import { withTempDir } from "../lib/temp-dir.ts";
 import { deleteRef, deregister, forgetOperation } from "./discard.ts";
 import { commitOf, git, gitText, type Repo } from "./git.ts";
 import { isMerged } from "./merged.ts";
-import { nestedRepositories, type RecoveryKey, saveCommit, saveRecovery, saveStrayCommit, snapshotTree, type Tree } from "./recovery.ts";
+import {
+  nestedRepositories,
+  parseRecoveryRef,
+  type RecoveryKey,
+  saveCommit,
+  saveRecovery,
+  saveStrayCommit,
+  snapshotTree,
+  type Tree,
+} from "./recovery.ts";
 import { checkBranchName, isAncestor } from "./refs.ts";
 import { withLock, withRepoLock } from "./repo-lock.ts";
 import { moveToTrash } from "./trash.ts";
@@ -44,6 +53,8 @@ export interface RemoveWorktree {
   now: RecoveryKey["now"];
   /** How many worktrees of its plan may be kept for later tickets; it becomes one of them while there are fewer. */
   park?: number;
+  /** The branch stays, merged or not. */
+  keepBranch?: boolean;
   /** Called once nobody else can make the worktree, before anything is touched; to refuse, it throws. */
   check?: () => void | Promise<void>;
 }
@@ -99,7 +110,7 @@ export async function removeWorktree(options: RemoveWorktree): Promise<Removal> 
       if (removal.worktree === "kept") removal.keptAt = await keepAside(aside, path, options.now);
       if (entry && !reused) await deregister(repo, entry);
       if (tip === null) return;
-      removal.branch = merged && (await checkedOutAt(repo, ref)) === null ? "deleted" : "kept";
+      removal.branch = merged && !options.keepBranch && (await checkedOutAt(repo, ref)) === null ? "deleted" : "kept";
       if (removal.branch === "deleted") await deleteRef(repo, ref, tip);
     });
     return removal;
@@ -199,6 +210,12 @@ export async function dropBroken(repo: Repo, entry: WorktreeEntry, owner: Owner 
   const head = owner === null ? null : await commitOf({ gitDir: entry.gitDir, commonDir: repo.commonDir }, "HEAD");
   if (owner !== null && head !== null) await saveStrayCommit(repo, head, { ...owner, now: instant(Date.now()) });
   await deregister(repo, entry);
+}
+
+/** Deletes a state that was saved and stands at `sha`. Throws for any other ref. */
+export async function deleteSaved(repo: Repo, ref: string, sha: string): Promise<void> {
+  if (!parseRecoveryRef(ref)) throw new Error(`${ref} is no saved state`);
+  await deleteRef(repo, ref, sha);
 }
 
 /** Gives up a worktree that was parked and would not come clean: what it holds is no ticket's. */
