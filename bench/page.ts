@@ -31,7 +31,7 @@ const sections: Record<string, { title: string; method: string }> = {
   },
   worktrees: {
     title: "Worktrees",
-    method: "20,000 files; medians of 5 rounds, in each of which a plain `git worktree add`, a new worktree and a reused one take turns.",
+    method: "20,000 files; medians of 3 rounds, in each of which a plain `git worktree add`, a new worktree and a reused one take turns.",
   },
   "idle-daemon": {
     title: "An idle daemon",

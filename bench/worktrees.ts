@@ -9,7 +9,7 @@ import { type Figure, format, informing, median } from "./figure.ts";
 import { withHome } from "./home.ts";
 
 const files = 20_000;
-const rounds = 5;
+const rounds = 3;
 /** How many times as long a plain `git worktree add` takes at least. */
 const leastGain = 5;
 

@@ -1,6 +1,5 @@
 import type { Context } from "../app.ts";
 import { worktreeRoots } from "../daemon/housekeeping.ts";
-import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import { instant } from "../domain/time.ts";
 import { deleteTrash, trashIn } from "../git/trash.ts";
@@ -43,8 +42,7 @@ export async function run(context: Context, _args: string[], options: Options): 
     const outcome = options.dryRun && item.remove ? ({ item, result: "would be removed" } as const) : await follow(item);
     outcomes.push(outcome);
   }
-  if (!options.dryRun && outcomes.some(({ result }) => result === "removed"))
-    await emptyTrash(config, await worktreeRoots(world, config), context);
+  if (outcomes.some(({ result }) => result === "removed")) await emptyTrash(context, await worktreeRoots(world, config));
   if (options.json) printData(context, { dryRun: options.dryRun ?? false, items: outcomes.map(plain), bytes: bytesOf(outcomes) });
   else printOutcomes(context, outcomes);
   return outcomes.some(({ result }) => result === "failed") ? "failed" : "ok";
@@ -63,8 +61,8 @@ async function follow(item: GcItem): Promise<Outcome> {
 }
 
 /** Removed worktrees were renamed; a daemon would delete them, but there may be none. */
-async function emptyTrash({ worktreeRoot }: Config, roots: ReadonlySet<string>, context: Context): Promise<void> {
-  for (const root of [...roots, `${worktreeRoot}/.integration`]) {
+async function emptyTrash(context: Context, roots: ReadonlySet<string>): Promise<void> {
+  for (const root of roots) {
     for (const trash of await trashIn(root)) {
       await deleteTrash(trash).catch((error: unknown) => context.say(`warning: ${error instanceof Error ? error.message : String(error)}`));
     }

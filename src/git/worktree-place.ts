@@ -65,6 +65,7 @@ export function checkUnlocked(entry: WorktreeEntry): void {
 
 /** The file that leads from the git folder of a worktree to its repository. */
 export async function repairCommonDir(repo: Repo, gitDir: string): Promise<void> {
+  if (!isAbsolute(gitDir)) throw new Error(`a worktree of ${repo.path} has no git folder`);
   if (await leadsToCommonDir({ gitDir, commonDir: repo.commonDir })) return;
   await writeFile(join(gitDir, "commondir"), "../..\n");
 }

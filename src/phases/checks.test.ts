@@ -52,7 +52,7 @@ describe("P8 the checks of a change", () => {
       ["old", 1, 1],
       ["new", 1, 0],
     ]);
-    expect(readdirSync(join(home.dir, "worktrees"))).toEqual(["T1"]);
+    expect(readdirSync(join(home.dir, "worktrees")).filter((name) => !name.startsWith(".trash-"))).toEqual(["T1"]);
     expect(home.git("worktree", "list").split("\n")).toHaveLength(2);
   });
 
