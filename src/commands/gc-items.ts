@@ -7,6 +7,8 @@ import { type Resolved, resolveTicket, type Ticket } from "../domain/ticket.ts";
 import { epochMs, type Instant, secondsBetween } from "../domain/time.ts";
 import type { PlanView, World } from "../engine/world.ts";
 import { detectBase, integrationRef } from "../git/base.ts";
+import { checkoutPlan, shared } from "../git/checkout-state.ts";
+import { forgetSaved, knownStores, lastSaved, type SavedCheckout, savedStates, withStore } from "../git/checkout-store.ts";
 import { commitOf, openRepo, type Repo } from "../git/git.ts";
 import { isMerged } from "../git/merged.ts";
 import { listRecovery } from "../git/recovery.ts";
@@ -22,7 +24,7 @@ import { loadTicket } from "../state/load.ts";
 
 /** Something that takes up room, and what is to become of it. */
 export interface GcItem {
-  kind: "worktree" | "branch" | "parked" | "trash" | "runs" | "log" | "saved" | "other";
+  kind: "worktree" | "branch" | "parked" | "trash" | "runs" | "log" | "saved" | "checkout" | "other";
   /** A path, or the full name of a ref. */
   what: string;
   planId?: string;
@@ -76,6 +78,7 @@ export async function findItems(config: Config, world: World, options: GcOptions
   for (const place of places) items.push(...(await itemsOfTicket(search, place, repos)));
   items.push(...(await itemsOfRoots(search, places)));
   for (const planId of planIds(search)) items.push(...(await itemsOfRuns(search, planId)));
+  if (search.planId === undefined) items.push(...(await checkoutItems(search)));
   for (const opened of repos.values()) items.push(...("repo" in opened ? await savedItems(search, opened) : [opened]));
   return items;
 }
@@ -361,11 +364,42 @@ async function itemsOfRuns(search: Search, planId: string): Promise<GcItem[]> {
   return items;
 }
 
+/** States of people's own checkouts, kept for the case that an agent changed them; the newest of each always stays. */
+async function checkoutItems({ config, now, olderThan }: Search): Promise<GcItem[]> {
+  const items: GcItem[] = [];
+  for (const store of await knownStores(config.home, lockDir(config.home))) {
+    const isOld = ({ state }: SavedCheckout) => secondsBetween(state.at, now) >= (olderThan ?? config.keepRunsDays * 86_400);
+    const states = await savedStates(store);
+    const count = states.slice(0, -1).filter(isOld).length;
+    const what = store.checkout.workTree;
+    if (count === 0) {
+      if (states.length > 0)
+        items.push({ kind: "checkout", what, reason: `${states.length} states of this checkout are not old enough, or the newest` });
+      continue;
+    }
+    const remove = () =>
+      withStore(store, async () => {
+        const newest = await lastSaved(store);
+        for (const saved of (await savedStates(store)).slice(0, -1).filter(isOld)) {
+          if (saved.sha === newest?.sha) continue;
+          if ((await commitOf(shared(store.checkout), saved.ref)) === saved.sha)
+            await deleteSaved(shared(store.checkout), saved.ref, saved.sha);
+          await forgetSaved(store, saved);
+        }
+        return undefined;
+      });
+    const ageSeconds = secondsBetween(states[0]?.state.at ?? now, now);
+    items.push({ kind: "checkout", what, reason: `${count} of ${states.length} states of this checkout are old`, ageSeconds, remove });
+  }
+  return items;
+}
+
 /** What was saved before something was removed: it goes when a person says so, and stays else. */
 async function savedItems(search: Search, opened: OpenedRepo): Promise<GcItem[]> {
   const { world, config, now, planId } = search;
   const items: GcItem[] = [];
   for (const { ref, sha, at, ...owner } of await listRecovery(opened.repo, planId)) {
+    if (owner.planId === checkoutPlan) continue;
     const view = world.plans.get(owner.planId);
     const ticket = view?.tickets.get(owner.ticketId);
     const ageSeconds = secondsBetween(at, now);

@@ -2,6 +2,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFile
 import { dirname, join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { UserError } from "../domain/errors.ts";
+import { readCheckout, saveState } from "../git/checkout-state.ts";
+import { checkoutStore, checkoutsOf, savedStates, withStore } from "../git/checkout-store.ts";
 import { openRepo } from "../git/git.ts";
 import { ensureWorktree } from "../git/worktree.ts";
 import { removeWorktree } from "../git/worktree-removal.ts";
@@ -203,6 +205,27 @@ describe("gc", { timeout: 120_000 }, () => {
     expect(await gc("--saved-older-than", "9999d")).toMatchObject({ removed: [] });
     const last = await gc("--saved-older-than", "30d");
     expect([last.removed, last.kept.filter((each) => each.startsWith("saved"))]).toEqual([[saved("T-2")], [saved("T-3")]]);
+  });
+
+  it("forgets old states of a checkout, but never the newest", async () => {
+    const repo = await openRepo(home.repo);
+    const [checkout] = await checkoutsOf(repo, () => false);
+    if (!checkout) throw new Error("there is no checkout");
+    const store = checkoutStore(home.home, lockDir(home.home), checkout);
+    const saved: string[] = [];
+    for (const days of [60, 50, 40, 1]) {
+      writeFileSync(join(home.repo, "a.txt"), `${days}\n`);
+      const at = ago(days * 24 * hour);
+      saved.push((await withStore(store, async () => saveState(store, await readCheckout(store, { now: at, isOwn: () => false })))).ref);
+    }
+    const left = () => home.git("for-each-ref", "--format=%(refname)", "refs/orchestrator/recovery/_checkout").split("\n");
+    const item = `checkout ${home.repo}`;
+    expect(await gc("--dry-run")).toMatchObject({ would: [item] });
+    expect(left()).toEqual(saved);
+    expect(await gc()).toMatchObject({ removed: [item], failed: [] });
+    expect(left()).toEqual(saved.slice(-1));
+    expect((await savedStates(store)).map(({ ref }) => ref)).toEqual(saved.slice(-1));
+    expect(await gc("--older-than", "1s", "--saved-older-than", "1s")).toMatchObject({ removed: [], kept: [item] });
   });
 
   it("P4 leaves a ticket alone that somebody let go on meanwhile", async () => {

@@ -298,7 +298,7 @@ export const commands: readonly Command[] = [
     ],
     json: true,
     details:
-      "Worktrees of tickets that have ended, their branches once merged, worktrees parked for plans that have ended, and runs and logs of plans that ended keepRunsDays ago. Tickets that failed or need a person keep their worktree as long. Work that is not merged is saved first, and whatever is of a ticket that goes on, locked, or not made by this program stays. Ends with 1 when something could not be removed.",
+      "Worktrees of tickets that have ended, their branches once merged, worktrees parked for plans that have ended, and runs and logs of plans that ended keepRunsDays ago, with states of your own checkouts as old. Tickets that failed or need a person keep their worktree as long. Work that is not merged is saved first, and whatever is of a ticket that goes on, locked, or not made by this program stays. Ends with 1 when something could not be removed.",
     examples: ["orchestrator gc --dry-run", "orchestrator gc --plan auth --older-than 7d", "orchestrator gc --saved --dry-run"],
     load: () => import("./gc.ts"),
   },

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { lstat, mkdir, open, readdir, readFile, rename } from "node:fs/promises";
+import { lstat, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { Instant } from "../domain/time.ts";
 import type { Repo } from "./git.ts";
@@ -156,6 +156,11 @@ export async function savedStates(store: CheckoutStore): Promise<SavedCheckout[]
   const names = (await readdir(join(store.dir, "states")).catch(() => [])).filter((name) => /^[0-9a-f]+\.json$/.test(name));
   const states = await Promise.all(names.map((name) => readJson<SavedCheckout>(join(store.dir, "states", name))));
   return states.filter((each) => each !== undefined).sort((a, b) => a.state.at.localeCompare(b.state.at));
+}
+
+/** Forgets a saved state whose ref is gone. */
+export async function forgetSaved(store: CheckoutStore, { sha }: SavedCheckout): Promise<void> {
+  await rm(join(store.dir, "states", `${sha}.json`), { force: true });
 }
 
 /** Remembers a saved state, as the newest one. */

@@ -7,7 +7,7 @@ import { basename, dirname, isAbsolute, join } from "node:path";
 import { instant } from "../domain/time.ts";
 import { withTempDir } from "../lib/temp-dir.ts";
 import { deleteRef, deregister, forgetOperation } from "./discard.ts";
-import { commitOf, git, gitText, type Repo } from "./git.ts";
+import { commitOf, type GitDir, git, gitText, type Repo } from "./git.ts";
 import { isMerged } from "./merged.ts";
 import {
   nestedRepositories,
@@ -213,7 +213,7 @@ export async function dropBroken(repo: Repo, entry: WorktreeEntry, owner: Owner 
 }
 
 /** Deletes a state that was saved and stands at `sha`. Throws for any other ref. */
-export async function deleteSaved(repo: Repo, ref: string, sha: string): Promise<void> {
+export async function deleteSaved(repo: GitDir, ref: string, sha: string): Promise<void> {
   if (!parseRecoveryRef(ref)) throw new Error(`${ref} is no saved state`);
   await deleteRef(repo, ref, sha);
 }
