@@ -2,21 +2,19 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { differences } from "../src/git/checkout-diff.ts";
-import { restoreCheckout } from "../src/git/checkout-restore.ts";
 import { readCheckout, saveState } from "../src/git/checkout-state.ts";
 import { type CheckoutStore, checkoutStore, checkoutsOf, withStore } from "../src/git/checkout-store.ts";
 import { openRepo } from "../src/git/git.ts";
 import { isNamedByUs } from "../src/git/refs.ts";
 import { type Figure, informing, limited, median } from "./figure.ts";
+import { hostilePlans } from "./hostile-plans.ts";
 
 const files = 20_000;
 const looks = 15;
-const rounds = 100;
 
 /** What watching over the user's checkout costs a run, and whether what a hostile agent did to it is always found and taken back. */
 export async function checkoutGuard(): Promise<Figure[]> {
-  return [...(await cost()), ...(await hostileRounds())];
+  return [...(await cost()), ...(await hostilePlans())];
 }
 
 interface Place {
@@ -43,10 +41,6 @@ async function withCheckout<T>(fill: (repo: string) => void, measure: (place: Pl
   } finally {
     rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
   }
-}
-
-function look(store: CheckoutStore) {
-  return withStore(store, () => readCheckout(store, { now: new Date().toISOString(), isOwn: isNamedByUs }));
 }
 
 function save(store: CheckoutStore) {
@@ -84,50 +78,4 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   const began = performance.now();
   await work();
   return performance.now() - began;
-}
-
-/** Every other round is an agent that keeps to its worktree. */
-async function hostileRounds(): Promise<Figure[]> {
-  const fill = (repo: string) => {
-    for (const name of ["a", "b", "c"]) writeFileSync(join(repo, `${name}.txt`), `${name}\n`);
-  };
-  return withCheckout(fill, async ({ repo, git, store }) => {
-    writeFileSync(join(repo, "b.txt"), "for later\n");
-    git("stash", "push", "--quiet");
-    writeFileSync(join(repo, "a.txt"), "staged\n");
-    git("add", "a.txt");
-    writeFileSync(join(repo, "a.txt"), "and changed\n");
-    writeFileSync(join(repo, "untracked.txt"), "untracked\n");
-    const acts: (() => void)[] = [
-      () => git("reset", "--quiet", "--hard"),
-      () => git("checkout", "--quiet", "-B", "other"),
-      () => git("stash", "push", "--quiet", "--include-untracked"),
-      () => git("stash", "clear"),
-      () => git("config", "core.hooksPath", "/tmp/elsewhere"),
-      () => writeFileSync(join(repo, ".git", "hooks", "pre-commit"), "#!/bin/sh\n", { mode: 0o755 }),
-      () => rmSync(join(repo, "untracked.txt")),
-      () => git("commit", "--quiet", "-m", "sneaky"),
-      () => git("clean", "-fdq"),
-      () => git("rm", "--quiet", "--cached", "c.txt"),
-    ];
-    let [missed, lost, alarms] = [0, 0, 0];
-    for (let round = 0; round < rounds; round++) {
-      const before = await save(store);
-      const isHostile = round % 2 === 1;
-      if (isHostile) acts[Math.floor(round / 2) % acts.length]?.();
-      else git("status");
-      const found = await differences(store, before.state, await look(store), isNamedByUs);
-      if (isHostile && found.length === 0) missed++;
-      if (!isHostile && found.length > 0) alarms++;
-      if (!isHostile) continue;
-      const { left } = await restoreCheckout(store, before, { now: () => new Date().toISOString(), isOwn: isNamedByUs });
-      if (left.length > 0) lost++;
-    }
-    const what = `${rounds} runs beside a checkout in use, half of them hostile:`;
-    return [
-      limited(`${what} changes not found`, missed, 0, "runs"),
-      limited(`${what} changes not taken back`, lost, 0, "runs"),
-      limited(`${what} false alarms`, alarms, 0, "runs"),
-    ];
-  });
 }

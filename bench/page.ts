@@ -23,7 +23,8 @@ const sections: Record<string, { title: string; method: string }> = {
   },
   "checkout-guard": {
     title: "Watching over your checkout",
-    method: "A checkout is looked at again and again; and 100 rounds of which every second one does to it what agents should not.",
+    method:
+      "A checkout is looked at again and again; and a real daemon works plans beside a checkout that somebody is in the middle of changing, with agents that reset, switch, stash, commit, delete and configure in it.",
   },
   load: {
     title: "A busy daemon",

@@ -27,18 +27,22 @@ export async function testRunner(
   return {
     ...opened,
     /** Ticks until the tickets have these statuses; says what they have when they never do. */
-    async settle(planId, statuses, timeoutMs = 25_000) {
-      const now = () => Object.fromEntries(Object.keys(statuses).map((id) => [id, home.ticket(planId, id).status]));
+    async settle(planId, statuses, timeoutMs = 50_000) {
+      // As the runner has it: a file that this very process is replacing cannot be waited for here.
+      const ticketOf = (id: string) => opened.index.plans.get(planId)?.tickets.get(id)?.ticket;
+      const now = () => Object.fromEntries(Object.keys(statuses).map((id) => [id, ticketOf(id)?.status]));
       const ended = ["complete", "failed", "needs_attention", "skipped", "cancelled"];
       const reached = async () => {
         await opened.runner.tick();
         const found = Object.entries(now());
-        return found.every(([id, status]) => status === statuses[id]) || found.every(([, status]) => ended.includes(status));
+        return found.every(([id, status]) => status === statuses[id]) || found.every(([, status]) => ended.includes(status ?? ""));
       };
       await until(reached, timeoutMs).catch(() => undefined);
       if (Object.entries(now()).some(([id, status]) => status !== statuses[id])) {
-        const found = Object.keys(statuses).map((id) => home.ticket(planId, id));
-        const shown = found.map(({ ticketId, status, currentPhase, error }) => ({ ticketId, status, currentPhase, error }));
+        const shown = Object.keys(statuses).map((ticketId) => {
+          const { status, currentPhase, error } = ticketOf(ticketId) ?? {};
+          return { ticketId, status, currentPhase, error };
+        });
         throw new Error(`expected ${JSON.stringify(statuses)}, found ${JSON.stringify(shown, null, 1)}`);
       }
     },
