@@ -1,9 +1,14 @@
+import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, it } from "vitest";
+import { fileURLToPath } from "node:url";
+import { expect, it, onTestFinished } from "vitest";
 import { runCli } from "../testing/daemon.ts";
 import { testHome } from "../testing/home.ts";
 import { testRunner } from "../testing/runner.ts";
+import { until } from "../testing/until.ts";
+
+const cli = fileURLToPath(new URL("../cli.ts", import.meta.url));
 
 it("P11 starts nothing on a full disk, says so everywhere, and goes on by itself", async () => {
   const tooMuch = 1e9;
@@ -26,4 +31,34 @@ it("P11 starts nothing on a full disk, says so everywhere, and goes on by itself
   writeFileSync(file, readFileSync(file, "utf8").replace(String(tooMuch), "0"));
   runner.reloadConfig();
   await runner.settle("p", { T1: "complete" });
+});
+
+it.each([26, 40])("P5 with %i open files at most it loses nothing, runs nothing twice, and never ends by a bug", async (files) => {
+  const home = testHome({ config: { maxConcurrency: 12 } });
+  home.writeWorkflow("one.yaml", "name: one\nphases:\n  - { id: work, type: script, command: work.sh }\n");
+  const ledger = join(home.dir, "ledger");
+  writeFileSync(ledger, "");
+  home.writeScript("work.sh", `echo "$ORCH_TICKET" >> "${ledger}"\nsleep 0.3\n`);
+  const ids = Array.from({ length: 12 }, (_, i) => `T${i}`);
+  home.writePlan(
+    { id: "p", workflow: "one" },
+    ids.map((ticketId) => ({ ticketId })),
+  );
+  const started = () => readFileSync(ledger, "utf8").trim().split("\n").filter(Boolean).sort();
+  const poor = spawn("bash", ["-c", `ulimit -n ${files}; exec "$0" "$1" daemon`, process.execPath, cli], {
+    env: home.env,
+    stdio: "ignore",
+  });
+  const ended = new Promise<number | null>((resolve) => poor.once("exit", resolve));
+  onTestFinished(() => void poor.kill("SIGKILL"));
+  // What it could not start waits for a minute, or it could not even start itself.
+  const quiet = () => ids.every((id) => ["complete", "waiting"].includes(home.ticket("p", id).status));
+  await Promise.race([until(quiet, 8000).catch(() => undefined), ended]);
+  poor.kill("SIGTERM");
+  expect([0, 1, 130, 143]).toContain(await ended);
+
+  const runner = await testRunner(home);
+  for (const id of ids) await runner.runner.intend({ type: "retry", planId: "p", ticketId: id, by: "test" });
+  await runner.settle("p", Object.fromEntries(ids.map((id) => [id, "complete"])));
+  expect(started()).toEqual([...ids].sort());
 });

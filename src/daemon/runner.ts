@@ -10,6 +10,7 @@ import { limitsOf, planStatus, workflowOf } from "../engine/world.ts";
 import type { Executor } from "../executors/executor.ts";
 import { spaceProblem } from "../lib/disk-space.ts";
 import { type Logger, ticketLog } from "../lib/logger.ts";
+import { isPassing } from "../lib/passing.ts";
 import type { PhaseContext } from "../phases/phase.ts";
 import { answerIntent, takeIntents } from "../state/inbox.ts";
 import type { Change, Index } from "../state/index.ts";
@@ -20,7 +21,7 @@ import { applyIntent } from "./intents.ts";
 import type { LiveWorld } from "./live-world.ts";
 import { notify } from "./notify.ts";
 import { runContext } from "./run-context.ts";
-import { createRuns, isPassing } from "./runs.ts";
+import { createRuns } from "./runs.ts";
 import { type SerialQueue, serialQueue } from "./serial.ts";
 
 /** What a runner works with. Whoever opens one holds the daemon lock. */

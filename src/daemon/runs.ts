@@ -10,6 +10,7 @@ import type { Executor } from "../executors/executor.ts";
 import { readSpec, runFiles } from "../executors/run-files.ts";
 import { type Logger, ticketLog } from "../lib/logger.ts";
 import { monotonicMs } from "../lib/monotonic.ts";
+import { isPassing } from "../lib/passing.ts";
 import { handlerOf } from "../phases/handlers.ts";
 import type { PhaseContext } from "../phases/phase.ts";
 
@@ -194,13 +195,6 @@ export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, 
       closed = true;
     },
   };
-}
-
-/** Errors of a full or busy machine: they say nothing about the run and may be gone at the next look. */
-export function isPassing(error: unknown): boolean {
-  const passing = ["EMFILE", "ENFILE", "ENOSPC", "EDQUOT", "EIO", "EAGAIN", "ENOMEM"];
-  if (!(error instanceof Error)) return false;
-  return passing.includes(String((error as NodeJS.ErrnoException).code)) || isPassing(error.cause);
 }
 
 function textOf(error: unknown): string {

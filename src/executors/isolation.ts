@@ -1,7 +1,8 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import type { IsolateProcesses } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
+import { isPassing } from "../lib/passing.ts";
 
 /** What holds the processes of a run together, besides their mark, their session and their descent. */
 export interface Isolation {
@@ -43,7 +44,7 @@ const probeMs = 10_000;
 
 /**
  * Finds out, by doing it, what this machine can hold the processes of a run together with. Throws a UserError when a namespace
- * was asked for and there is none to be had.
+ * was asked for and there is none to be had, and errors of a busy machine.
  */
 export async function findIsolation(wish: IsolateProcesses): Promise<Isolation> {
   const isRoot = process.getuid?.() === 0;
@@ -98,17 +99,21 @@ function namespaceHint(): string {
   return "install util-linux 2.34 or newer; a container needs CAP_SYS_ADMIN; or set isolateProcesses: auto";
 }
 
-/** What a command prints, or why it did not end well. */
+/** What a command prints, or why it did not end well. Rejects with an error of a busy machine, which says nothing about the command. */
 function output([program = "", ...args]: string[]): Promise<{ text?: string; error?: string }> {
-  return new Promise((resolve) => {
-    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], timeout: probeMs, killSignal: "SIGKILL" });
+  return new Promise((resolve, reject) => {
+    const child: ChildProcess = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], timeout: probeMs, killSignal: "SIGKILL" });
+    child.once("error", (error) => {
+      if (isPassing(error)) reject(error);
+      else resolve({ error: `${program}: ${(error as NodeJS.ErrnoException).code ?? error.message}` });
+    });
     const said = { stdout: "", stderr: "" };
     for (const stream of ["stdout", "stderr"] as const) {
-      child[stream].setEncoding("utf8").on("data", (text: string) => {
+      // There is none when there was no descriptor for it.
+      child[stream]?.setEncoding("utf8").on("data", (text: string) => {
         said[stream] += text;
       });
     }
-    child.once("error", (error) => resolve({ error: `${program}: ${(error as NodeJS.ErrnoException).code ?? error.message}` }));
     child.once("close", (code) => {
       const stderr = said.stderr.trim().split("\n")[0];
       resolve(code === 0 ? { text: said.stdout.trim() } : { error: stderr || `${program} ended with ${code}` });

@@ -1,4 +1,5 @@
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync } from "node:fs";
+import { isPassing } from "../lib/passing.ts";
 
 /** One process for all time: the pid alone is used again sooner or later. */
 export interface ProcessIdentity {
@@ -53,18 +54,26 @@ export function pidsIn(procFd: number, pids: readonly number[]): number[] {
     .map(Number);
 }
 
-/** Whether that very process runs; another one that got its pid later does not count, nor does a zombie. */
+/**
+ * Whether that very process runs; another one that got its pid later does not count, nor does a zombie. Throws errors of a
+ * busy machine: a process that cannot be looked at now is not dead.
+ */
 export function isAlive(process: ProcessIdentity): boolean {
   return process.bootId === bootId() && startOf(process.pid) === process.start;
 }
 
-/** Tells this boot of the machine from all others; "" where the system has no such id. */
+let knownBootId: string | undefined;
+
+/** Tells this boot of the machine from all others; "" where the system has no such id. Throws errors of a busy machine. */
 export function bootId(): string {
+  if (knownBootId !== undefined) return knownBootId;
   try {
-    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  } catch {
-    return "";
+    knownBootId = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch (error) {
+    if (isPassing(error)) throw error;
+    knownBootId = "";
   }
+  return knownBootId;
 }
 
 /** The stat line of a process, undefined if there is none (or no /proc). */
@@ -75,7 +84,7 @@ export function readStat(pid: number): ProcessStat | undefined {
 
 let buffer = Buffer.allocUnsafe(16 * 1024);
 
-/** A file of /proc/<pid>/, its bytes as Latin-1; undefined when it cannot be read. Hundreds are read at once: readFileSync takes four times as long. */
+/** A file of /proc/<pid>/, its bytes as Latin-1; undefined when there is none or it is not for us. Hundreds are read at once: readFileSync takes four times as long. */
 export function readProc(pid: number, name: "stat" | "environ"): string | undefined {
   let fd: number | undefined;
   try {
@@ -88,7 +97,8 @@ export function readProc(pid: number, name: "stat" | "environ"): string | undefi
       if (name === "stat") return buffer.toString("latin1", 0, n);
     }
     return buffer.toString("latin1", 0, length);
-  } catch {
+  } catch (error) {
+    if (isPassing(error)) throw error;
     return undefined;
   } finally {
     if (fd !== undefined) closeSync(fd);
@@ -123,6 +133,7 @@ export function startByPs(pid: number): string | undefined {
     encoding: "utf8",
     env: { ...process.env, LC_ALL: "C", TZ: "UTC" },
   });
-  const [state, ...start] = ps.stdout.trim().split(/\s+/);
+  if (isPassing(ps.error)) throw ps.error;
+  const [state, ...start] = (ps.stdout ?? "").trim().split(/\s+/);
   return state === undefined || state === "" || state.startsWith("Z") ? undefined : start.join(" ");
 }

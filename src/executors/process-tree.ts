@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { monotonicMs } from "../lib/monotonic.ts";
+import { isPassing } from "../lib/passing.ts";
 import { type ProcessStat, readProc, readStat } from "./process-identity.ts";
 
 /** How to recognise the processes of a run. */
@@ -20,16 +21,24 @@ interface Candidate extends ProcessStat {
 
 const maxPasses = 20;
 const deathMs = 1000;
+/** How long a machine that has no file to open, or the like, is left to itself before the next pass. */
+const busyMs = 100;
 
 /**
  * Kills what a run has left: everything that carries its mark, was in its leader's session or process group, or
  * descends from such a process, or was adopted. Resolves with the pids that would not die. Never kills the calling process.
+ * Rejects with an error of a busy machine that lasts.
  *
  * What escapes where nobody adopts orphans: a process that cleared its environment AND left the session AND whose parent is gone.
  */
 export async function killTree(mark: TreeMark): Promise<number[]> {
   for (let pass = 1; pass <= maxPasses; pass++) {
-    const { found, complete } = findTree(mark);
+    const look = tryFindTree(mark);
+    if (look === undefined) {
+      await delay(busyMs);
+      continue;
+    }
+    const { found, complete } = look;
     // A process that vanished while we looked may have handed over to a child that we did not see; three looks settle it.
     if (found.length === 0 && (complete || pass >= 3)) return [];
     for (const { pid } of found) kill(pid);
@@ -38,7 +47,17 @@ export async function killTree(mark: TreeMark): Promise<number[]> {
   return findTree(mark).found.map(({ pid }) => pid);
 }
 
-/** Every live process of a run, without killing any; `complete` is false when some process vanished while it was looked at. */
+/** findTree(); undefined when the machine is too busy to tell. */
+function tryFindTree(mark: TreeMark): ReturnType<typeof findTree> | undefined {
+  try {
+    return findTree(mark);
+  } catch (error) {
+    if (isPassing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Every live process of a run, without killing any; `complete` is false when some process vanished while it was looked at. Throws errors of a busy machine. */
 export function findTree(mark: TreeMark): { found: ProcessStat[]; complete: boolean } {
   const { candidates, complete } = listProcesses(mark);
   const live = candidates.filter(({ pid, state }) => pid !== process.pid && state !== "Z" && state !== "X");
@@ -92,7 +111,8 @@ function listProcesses(mark: TreeMark): { candidates: Candidate[]; complete: boo
   let names: string[];
   try {
     names = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-  } catch {
+  } catch (error) {
+    if (isPassing(error)) throw error;
     names = [];
   }
   if (names.length === 0) return { candidates: listByPs(mark.variable), complete: true };
@@ -115,7 +135,8 @@ function hasEntry(environ: string | undefined, entry: string): boolean {
 
 function listByPs(variable: string): Candidate[] {
   const ps = spawnSync("ps", ["-axEww", "-o", "pid=,ppid=,pgid=,stat=,command="], { encoding: "utf8", maxBuffer: 256 * 1024 * 1024 });
-  return parsePs(ps.stdout, variable);
+  if (isPassing(ps.error)) throw ps.error;
+  return parsePs(ps.stdout ?? "", variable);
 }
 
 /** Reads what `ps -axEww -o pid=,ppid=,pgid=,stat=,command=` prints (macOS: the environment follows the command). */
