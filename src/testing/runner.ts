@@ -1,6 +1,8 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { type Opened, openRunner } from "../daemon/open.ts";
-import type { TicketStatus } from "../domain/ticket.ts";
+import type { Ticket, TicketStatus } from "../domain/ticket.ts";
 import { loadConfig } from "../inputs/config.ts";
 import { createLogger } from "../lib/logger.ts";
 import type { TestHome } from "./home.ts";
@@ -28,8 +30,15 @@ export async function testRunner(
     ...opened,
     /** Ticks until the tickets have these statuses; says what they have when they never do. */
     async settle(planId, statuses, timeoutMs = 50_000) {
-      // As the runner has it: a file that this very process is replacing cannot be waited for here.
-      const ticketOf = (id: string) => opened.index.plans.get(planId)?.tickets.get(id)?.ticket;
+      // Undefined while it is being replaced: by this very process, so that waiting for it here would last for ever.
+      const ticketOf = (id: string): Ticket | undefined => {
+        try {
+          return JSON.parse(readFileSync(join(home.home, "state", "plans", planId, "tickets", `${id}.json`), "utf8"));
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+          throw error;
+        }
+      };
       const now = () => Object.fromEntries(Object.keys(statuses).map((id) => [id, ticketOf(id)?.status]));
       const ended = ["complete", "failed", "needs_attention", "skipped", "cancelled"];
       const reached = async () => {
