@@ -38,6 +38,10 @@ const sections: Record<string, { title: string; method: string }> = {
     title: "An idle daemon",
     method: "A daemon that looks every 100 ms at 10,000 tickets that cannot start; files opened are counted by strace.",
   },
+  chaos: {
+    title: "The fault campaign",
+    method: "What is done, and what counts as a violation, is in [reliability.md](reliability.md). A row sums up all homes of a mode.",
+  },
   soak: {
     title: "Ten minutes of work",
     method: "As the busy daemon, for ten minutes; sampled every second from the end of the second minute.",
