@@ -326,8 +326,10 @@ describe("P3 what was done to a checkout is found, and can be taken back to the 
         const isSame = JSON.stringify(what(bytes())) === JSON.stringify(what(was));
         if (!isSame) expect(await found(before)).not.toEqual([]);
         expect((await restore(before)).left).toEqual([]);
-        // git may have been stopped half way by the command before.
-        expect({ ...bytes(), ".git/ORIG_HEAD": "absent" }).toEqual({ ...was, ".git/ORIG_HEAD": "absent" });
+        // git may have been stopped half way by the command before. What is ignored is not kept: commands that change the rules
+        // and then clean take it away for good.
+        const kept = ({ ".git/ORIG_HEAD": _orig, "ignored/x": _ignored, ...rest }: Record<string, string>) => rest;
+        expect(kept(bytes())).toEqual(kept(was));
       }),
       { numRuns: 10 },
     );
