@@ -5,7 +5,7 @@ import { isAlive } from "../executors/process-identity.ts";
 import { type DaemonRecord, readDaemonRecord } from "../state/daemon-record.ts";
 import { type TestHome, testHome } from "./home.ts";
 
-/** A home whose runs wait until they are released; all are when the test has finished. */
+/** A home whose runs wait until they are released; all are when the test has finished, or the home is gone. */
 export interface HeldHome extends TestHome {
   /** `<ticket> <run>` of every run that began. */
   starts(): string[];
@@ -29,7 +29,7 @@ export function heldHome(...ticketIds: string[]): HeldHome {
   home.writeScript(
     "step.sh",
     `echo "$ORCH_TICKET $ORCH_ATTEMPT $$" >> ${ledger}
-until [ -e ${home.dir}/go-$ORCH_TICKET ] || [ -e ${go("all")} ]; do sleep 0.02; done
+until [ -e ${home.dir}/go-$ORCH_TICKET ] || [ -e ${go("all")} ] || [ ! -e ${ledger} ]; do sleep 0.02; done
 `,
   );
   if (ticketIds.length > 0)
