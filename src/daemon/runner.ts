@@ -246,7 +246,11 @@ export function createRunner(parts: RunnerParts): Runner {
 
   function tellStopped(config: Config): void {
     if (stopped === undefined) log.info({}, "there is room again: work goes on");
-    else notify(config, log, { status: "stopped", reason: `Nothing new starts: ${stopped}.` });
+    else
+      notify(config, log, {
+        status: "stopped",
+        reason: `Nothing new starts: ${stopped}. Make room, or lower minFreeMiB in ${config.file}.`,
+      });
   }
 
   async function look(): Promise<void> {

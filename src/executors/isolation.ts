@@ -74,7 +74,7 @@ export function isolationFinder(wish: () => IsolateProcesses): () => Promise<Iso
   return async () => {
     const kind = wish();
     const found = known.get(kind) ?? (await findIsolation(kind));
-    known.set(kind, found);
+    if (found.kind !== "none") known.set(kind, found);
     return found;
   };
 }

@@ -2,37 +2,28 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, syml
 import { dirname, join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { tempDir } from "../testing/temp.ts";
-import { openRepo, type Repo } from "./git.ts";
 import { listRecovery } from "./recovery.ts";
-import { commitFiles, filesOf, isolateGit, makeRepo, userGit, write } from "./repo-fixture.ts";
+import { commitFiles, filesOf, userGit, write } from "./repo-fixture.ts";
 import { deleteTrash, trashIn } from "./trash.ts";
-import { ensureWorktree, integrationWorktree, worktreeState } from "./worktree.ts";
+import { integrationWorktree, worktreeState } from "./worktree.ts";
+import { now, worktreeFixture } from "./worktree-fixture.ts";
 import { removeIntegrationWorktree, removeWorktree, resetTo } from "./worktree-removal.ts";
 
+type Fixture = Awaited<ReturnType<typeof worktreeFixture>>;
 let dir: string;
-let path: string;
-let repo: Repo;
-let start: string;
-const now = "2026-11-21T12:00:00.000Z";
+let path: Fixture["path"];
+let repo: Fixture["repo"];
+let start: Fixture["start"];
+let place: Fixture["place"];
+let ensure: Fixture["ensure"];
+let remove: Fixture["remove"];
+let registered: Fixture["registered"];
 
 beforeEach(async () => {
   dir = tempDir();
-  isolateGit(dir);
-  path = makeRepo(join(dir, "user's repo – ü"));
-  repo = await openRepo(path);
-  start = userGit(path, "rev-parse", "main");
+  ({ path, repo, start, place, ensure, remove, registered } = await worktreeFixture(dir));
 });
 
-const place = (ticketId = "T1") => ({
-  repo,
-  lockDir: join(dir, "locks"),
-  path: join(dir, "work trees – ß/plan", ticketId),
-  branch: `orch/plan/${ticketId}`,
-});
-const ensure = (ticketId = "T1") => ensureWorktree({ ...place(ticketId), startSha: start, recovery: { planId: "plan", ticketId } });
-const remove = (mergedInto: string[] = ["main"], ticketId = "T1") =>
-  removeWorktree({ ...place(ticketId), mergedInto, recovery: { planId: "plan", ticketId }, now });
-const registered = () => userGit(path, "worktree", "list", "--porcelain").match(/^worktree .*$/gm)?.length;
 const branches = () => userGit(path, "for-each-ref", "--format=%(refname:short)", "refs/heads").split("\n");
 
 describe("removeWorktree", () => {

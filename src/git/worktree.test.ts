@@ -3,37 +3,26 @@ import { dirname, join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { tempDir } from "../testing/temp.ts";
 import { commitAll } from "./commit.ts";
-import { openRepo, type Repo } from "./git.ts";
+import { openRepo } from "./git.ts";
 import { listRecovery } from "./recovery.ts";
-import { checkoutState, commitFiles, filesOf, isolateGit, makeRepo, userGit, write } from "./repo-fixture.ts";
+import { checkoutState, commitFiles, filesOf, userGit, write } from "./repo-fixture.ts";
 import { ensureWorktree, integrationWorktree, worktreeState } from "./worktree.ts";
-import { removeWorktree } from "./worktree-removal.ts";
+import { recovery, worktreeFixture } from "./worktree-fixture.ts";
 
+type Fixture = Awaited<ReturnType<typeof worktreeFixture>>;
 let dir: string;
-let path: string;
-let repo: Repo;
-let start: string;
-const now = "2026-11-21T12:00:00.000Z";
+let path: Fixture["path"];
+let repo: Fixture["repo"];
+let start: Fixture["start"];
+let place: Fixture["place"];
+let ensure: Fixture["ensure"];
+let remove: Fixture["remove"];
+let registered: Fixture["registered"];
 
 beforeEach(async () => {
   dir = tempDir();
-  isolateGit(dir);
-  path = makeRepo(join(dir, "user's repo – ü"));
-  repo = await openRepo(path);
-  start = userGit(path, "rev-parse", "main");
+  ({ path, repo, start, place, ensure, remove, registered } = await worktreeFixture(dir));
 });
-
-const place = (ticketId = "T1") => ({
-  repo,
-  lockDir: join(dir, "locks"),
-  path: join(dir, "work trees – ß/plan", ticketId),
-  branch: `orch/plan/${ticketId}`,
-});
-const ensure = (ticketId = "T1") => ensureWorktree({ ...place(ticketId), startSha: start, recovery: { planId: "plan", ticketId } });
-const remove = (mergedInto: string[] = ["main"], ticketId = "T1") =>
-  removeWorktree({ ...place(ticketId), mergedInto, recovery: { planId: "plan", ticketId }, now });
-const recovery = { planId: "plan", ticketId: "T1" };
-const registered = () => userGit(path, "worktree", "list", "--porcelain").match(/^worktree .*$/gm)?.length;
 
 describe("ensureWorktree", () => {
   it("makes a worktree with its files and finds it again", async () => {
