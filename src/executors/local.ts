@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
-import { closeSync, type FSWatcher, openSync, realpathSync, statSync, watch as watchFolder } from "node:fs";
+import { closeSync, existsSync, type FSWatcher, openSync, realpathSync, statSync, watch as watchFolder } from "node:fs";
 import { getCompileCacheDir } from "node:module";
+import { availableParallelism } from "node:os";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../domain/errors.ts";
@@ -13,9 +14,12 @@ import { bootId, isAlive, ownIdentity } from "./process-identity.ts";
 import { killTree } from "./process-tree.ts";
 import { markVariable, packEnvironment } from "./run-environment.ts";
 import { readClaim, readExit, runFiles } from "./run-files.ts";
+import { startSlots } from "./start-slots.ts";
 
 const shimPath = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "./shim.ts" : "./shim.cjs", import.meta.url));
 const pollMs = 250;
+/** A shim that has not claimed its run by then keeps no other one waiting. */
+const longestStartMs = 2000;
 
 /**
  * Runs on this machine, each under a shim of its own that outlives the caller. `runDir` gives the folder of a run, absolute
@@ -25,6 +29,8 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
   const live = new Map<string, { ref: RunRef; seen: string; watcher: FSWatcher | undefined }>();
   const callbacks: ((ref: RunRef) => void)[] = [];
   let timer: NodeJS.Timeout | undefined;
+  // Many that start at once take the processor from everybody, also from this process, and none of them is up sooner.
+  const starting = startSlots(availableParallelism(), longestStartMs);
   let isClosed = false;
 
   function hint(ref: RunRef): void {
@@ -33,7 +39,11 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
 
   function watch(ref: RunRef): void {
     const dir = runDir(ref);
-    if (!live.has(dir)) live.set(dir, { ref, seen: fingerprint(dir), watcher: watchForExit(dir, () => hint(ref)) });
+    if (!live.has(dir)) {
+      const watcher = watchRun(dir, { onClaim: () => starting.free(dir), onExit: () => hint(ref) });
+      live.set(dir, { ref, seen: fingerprint(dir), watcher });
+      if (existsSync(runFiles(dir).claim)) starting.free(dir);
+    }
     if (!isClosed) timer ??= setInterval(poll, pollMs).unref();
   }
 
@@ -50,6 +60,7 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
       const now = fingerprint(dir);
       if (now === run.seen) continue;
       run.seen = now;
+      starting.free(dir);
       hint(run.ref);
     }
   }
@@ -58,6 +69,7 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
     const observation = await look(runDir(ref));
     if (observation.state === "running" || observation.state === "unclaimed") watch(ref);
     else unwatch(ref);
+    if (observation.state !== "unclaimed") starting.free(runDir(ref));
     return observation;
   }
 
@@ -68,7 +80,14 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
       await makeDir(dir);
       if (prompt !== null) await writeDurable(files.prompt, prompt);
       await writeDurable(files.spec, JSON.stringify(spec));
-      await spawnShim(await isolation(), dir, pick(env, spec.envNames), () => hint(spec));
+      const held = await isolation();
+      await starting.take(dir);
+      try {
+        await spawnShim(held, dir, pick(env, spec.envNames), () => hint(spec));
+      } catch (error) {
+        starting.free(dir);
+        throw error;
+      }
       watch(spec);
     },
 
@@ -98,18 +117,20 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
     close() {
       isClosed = true;
       clearInterval(timer);
+      starting.close();
       for (const { watcher } of live.values()) watcher?.close();
       live.clear();
     },
   };
 }
 
-/** Hears of exit.json before the shim's process is gone. Where folders cannot be watched, the poll sees it a little later. */
-function watchForExit(dir: string, onExit: () => void): FSWatcher | undefined {
-  const name = basename(runFiles(dir).exit);
+/** Hears of claim.json, and of exit.json before the shim's process is gone. Where folders cannot be watched, the poll sees them a little later. */
+function watchRun(dir: string, { onClaim, onExit }: { onClaim(): void; onExit(): void }): FSWatcher | undefined {
+  const { claim, exit } = runFiles(dir);
   try {
     const watcher = watchFolder(dir, { persistent: false }, (_event, changed) => {
-      if (changed === name) onExit();
+      if (changed === basename(exit)) onExit();
+      else if (changed === basename(claim)) onClaim();
     });
     watcher.on("error", () => watcher.close());
     return watcher;
