@@ -7,6 +7,7 @@ const now = Date.parse("2026-11-20T22:30:10.000Z");
 describe("classify", () => {
   it.each([
     ["a code outweighs the message", { codes: ["overloaded"], message: "401 Unauthorized" }, { category: "overloaded" }],
+    ["an overload that is called a server error", { codes: ["server_error"], status: 529 }, { category: "overloaded" }],
     ["a status outweighs the message", { status: 500, message: "rate limit" }, { category: "unavailable" }],
     ["the message outweighs stderr", { message: "Invalid API key", stderr: "connection refused" }, { category: "auth" }],
     ["stderr outweighs the final text", { stderr: "error: unknown option '--x'", finalText: "rate limit" }, { category: "incompatible" }],
@@ -34,6 +35,8 @@ describe("resetTime", () => {
     ["Claude AI usage limit reached|1750708800", "2025-06-23T20:00:00.000Z"],
     ["You've hit your session limit · resets 11:29pm (UTC)", "2026-11-20T23:29:00.000Z"],
     ["5-hour limit reached ∙ resets 2am (Europe/Rome)", "2026-11-21T01:00:00.000Z"],
+    ["try again at 10:30 PM (UTC)", "2026-11-20T22:30:00.000Z"],
+    ["try again at 10:28 PM (UTC)", "2026-11-20T22:28:00.000Z"],
     ["Your limit will reset at 3pm (America/Bogota)", "2026-11-21T20:00:00.000Z"],
     ["rate limited, try again in 1.5s", "2026-11-20T22:30:11.500Z"],
     ["try again in 2 hours", "2026-11-21T00:30:10.000Z"],

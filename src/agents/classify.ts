@@ -88,6 +88,8 @@ function structured({ codes = [], status, message, limit }: FailureSignals): Fai
     const said = written(message);
     return said === "usage_limit" || (limit?.resetsAt !== undefined && said !== "rate_limit") ? "usage_limit" : "rate_limit";
   }
+  // claude calls an overload a server error.
+  if (named === "unavailable" && status === 529) return "overloaded";
   if (named !== undefined) return named;
   if (status === 401 || status === 403) return "auth";
   if (status === 404) return "incompatible";
@@ -145,7 +147,9 @@ function unitMs(unit: string): number {
   return { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit.charAt(0).toLowerCase()] ?? 1000;
 }
 
-/** The next moment after `now` at which clocks in `zone` (this machine's without one) show hour:minute. */
+const justOverMinutes = 5;
+
+/** The next moment at which clocks in `zone` (this machine's without one) show hour:minute, or the one just past. */
 function nextTimeOfDay(hour: number, minute: number, zone: string | undefined, now: number): string | undefined {
   let shown: string;
   try {
@@ -161,5 +165,7 @@ function nextTimeOfDay(hour: number, minute: number, zone: string | undefined, n
   const [nowHour = 0, nowMinute = 0] = shown.split(":").map(Number);
   const minutesAhead = (hour * 60 + minute - (nowHour * 60 + nowMinute) + 1440) % 1440;
   const wholeMinute = Math.floor(now / 60_000) * 60_000;
-  return epochToInstant(wholeMinute + (minutesAhead === 0 ? 1440 : minutesAhead) * 60_000);
+  // A limit that ends within this minute, or did while the message was on its way, is none that ends tomorrow.
+  const isJustOver = minutesAhead > 1440 - justOverMinutes;
+  return epochToInstant(wholeMinute + (isJustOver ? minutesAhead - 1440 : minutesAhead) * 60_000);
 }

@@ -105,10 +105,11 @@ export function claudeReader(options: ReaderOptions = {}): Reader {
   }
 
   function readLimit(info: Json): AgentEvent[] {
+    // The provider talks, not the model.
+    news = false;
     const resetsAt = epochToInstant(info.resetsAt);
     const until = resetsAt === undefined ? {} : { resetsAt };
     if (info.status === "rejected") {
-      news = false;
       limit = until;
       return [{ type: "limit", status: "rejected", ...until }];
     }

@@ -79,7 +79,10 @@ export function codexReader(options: ReaderOptions = {}): Reader {
 
   function readItem(item: Json, completed: boolean): AgentEvent[] {
     const type = string(item.type);
-    if (type === "error") return completed ? warn(string(item.message) ?? "") : [];
+    if (type === "error") {
+      news = false;
+      return completed ? warn(string(item.message) ?? "") : [];
+    }
     trouble = undefined;
     if (type === "agent_message") {
       if (!completed) return [];

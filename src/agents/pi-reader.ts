@@ -50,6 +50,14 @@ export function piReader(options: ReaderOptions = {}): Reader {
         const output = clip(textOf(object(line.result)?.content), maxEventText);
         return [{ type: "tool_result", callId: string(line.toolCallId) ?? "", isError: line.isError === true, output }];
       }
+      // The frame of a round, which stands around a failed request too.
+      case "agent_start":
+      case "turn_start":
+      case "message_start":
+      case "turn_end":
+      case "auto_retry_end":
+        news = false;
+        return [];
       case "auto_retry_start":
         news = false;
         return [{ type: "retry", attempt: number(line.attempt), reason: clip(string(line.errorMessage) ?? "", 1000) }];

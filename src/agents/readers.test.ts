@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { reader } from "./readers.ts";
@@ -80,6 +82,30 @@ describe("every reader", () => {
     expect(lines.flatMap((each) => cut.line(line(each), true))).toEqual(warnings.map((message) => ({ type: "warning", message })));
     expect(cut.progress()).toBe(false);
     expect(cut.end(exited)).toMatchObject({ finalText: null, failure: { category: "infrastructure" }, warnings });
+  });
+
+  it.each([
+    "claude-err-429-forever",
+    "claude-err-conn-refused",
+    "codex-err-429-retry-after",
+    "codex-err-conn-refused-long",
+    "pi-err-429-forever",
+    "pi-err-conn-refused",
+  ])("P9 %s: what is printed while a provider is asked again and again is no progress", (name) => {
+    const read = reader(name.split("-")[0] ?? "");
+    const lines = readFileSync(join(import.meta.dirname, "fixtures", `${name}.jsonl`), "utf8")
+      .trim()
+      .split("\n");
+    const progress = lines.map((text) => {
+      read.line(text);
+      return read.progress();
+    });
+    const asked = lines.findIndex((text) => /api_retry|Reconnecting|"stopReason":"error"/.test(text));
+    expect(asked).toBeGreaterThan(0);
+    const news = lines.slice(asked).filter((_, i) => progress[asked + i]);
+    const types = news.map((text) => (JSON.parse(text) as { type: string }).type);
+    // An answer after all, or the end.
+    expect(types.filter((type) => !["result", "turn.failed", "turn.completed", "item.completed"].includes(type))).toEqual([]);
   });
 
   it.each(providers.slice(0, 3))("%s: a run that we stopped is aborted, silence is stalled, wall time a timeout", (provider) => {
@@ -206,6 +232,7 @@ describe("codex", () => {
     expect(read.line(line({ type: "item.completed", item: { id: "item_0", type: "error", message: "careful" } }))).toEqual([
       { type: "warning", message: "careful" },
     ]);
+    expect(read.progress()).toBe(false);
   });
 
   it("a command that only completes is still a call and a result", () => {

@@ -388,6 +388,19 @@ export const commands: readonly Command[] = [
     load: async () => (await import("./worktree.ts")).remove,
   },
   {
+    name: "agents",
+    summary: "show the agents and whether their providers let them work",
+    arguments: [
+      { name: "action", summary: "`resume` ends the wait of an agent, when what kept it is mended", optional: true, choices: ["resume"] },
+      { name: "agent", summary: "which one, or its account", optional: true },
+    ],
+    json: true,
+    details:
+      "An agent whose provider does not serve it (a limit that is used up, an expired login, an overload) is parked: its tickets wait without losing an attempt, or another agent takes over. After resume one run tries it at once, and the others follow when it was served.",
+    examples: ["orchestrator agents", "orchestrator agents --json", "orchestrator agents resume claude"],
+    load: () => import("./agents.ts"),
+  },
+  {
     name: "demo",
     summary: "see the main job done on a throw-away repository",
     options: [

@@ -1,4 +1,5 @@
 import type { Context } from "../app.ts";
+import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import type { Intent } from "../domain/event.ts";
 import { workflowOf } from "../engine/world.ts";
@@ -102,20 +103,25 @@ function command(intentOf: (snapshot: ReadWorld, context: Context, args: string[
       const config = await context.config();
       const snapshot = readWorld(config, readWorkflow);
       snapshot.index.close();
-      const answer = await sendOrApply(context, config, intentOf(snapshot, context, args, options));
-      if (answer === undefined) {
-        context.say("queued; the daemon has not answered");
-        return "tryLater";
-      }
-      if (answer.result === "refused") throw new UserError(answer.message, { hint: answer.hint, exit: "conflict" });
-      printLine(context, answer.message);
-      return "ok";
+      return carryOut(context, config, intentOf(snapshot, context, args, options));
     },
   };
 }
 
+/** Has an intent applied and prints the answer. UserError "conflict" when it is refused. */
+export async function carryOut(context: Context, config: Config, intent: Intent): Promise<Ending> {
+  const answer = await sendOrApply(context, config, intent);
+  if (answer === undefined) {
+    context.say("queued; the daemon has not answered");
+    return "tryLater";
+  }
+  if (answer.result === "refused") throw new UserError(answer.message, { hint: answer.hint, exit: "conflict" });
+  printLine(context, answer.message);
+  return "ok";
+}
+
 /** Who asks: the name, where there is one. */
-function userOf({ env }: Context): string {
+export function userOf({ env }: Context): string {
   return env.USER || `uid ${process.getuid?.() ?? "unknown"}`;
 }
 

@@ -2,17 +2,16 @@ import type { Context } from "../app.ts";
 import { runningDaemon } from "../daemon/holder.ts";
 import type { Config } from "../domain/config.ts";
 import { epochMs, type Instant, instant, secondsBetween } from "../domain/time.ts";
+import { parkText, placesOf } from "../engine/park.ts";
+import { providersOf } from "../engine/world.ts";
 import { spaceProblem } from "../lib/disk-space.ts";
 import type { PlanRow, ShownStatus, TicketRow } from "../views/rows.ts";
+import { parksOf } from "./parks.ts";
 import { columns, duration, oneLine, printLine, statusText } from "./print.ts";
 
 /** Prints plans with their tickets for people, and who works them or why nobody does. `detailed`: also how a plan came to be. */
-export function printStatus(
-  context: Context,
-  rows: readonly PlanRow[],
-  { home, stateDir, worktreeRoot, minFreeMiB }: Config,
-  detailed: boolean,
-): void {
+export function printStatus(context: Context, rows: readonly PlanRow[], config: Config, detailed: boolean): void {
+  const { home, stateDir, worktreeRoot, minFreeMiB } = config;
   const daemon = runningDaemon(home);
   const stopped = spaceProblem([stateDir, worktreeRoot], minFreeMiB);
   const now = instant(Date.now());
@@ -20,7 +19,15 @@ export function printStatus(
   for (const row of rows) printLine(context, `${planLines(context, row, now, detailed).join("\n")}\n`);
   const since = daemon && `pid ${daemon.pid}, up ${duration(secondsBetween(daemon.since, now))}`;
   printLine(context, daemon ? `Daemon: running (${since})` : "Daemon: not running");
+  for (const line of parkLines(config, now)) printLine(context, `${context.style("yellow", "Agents:")} ${oneLine(line)}`);
   if (stopped !== undefined) printLine(context, `${context.style("red", "Nothing new starts:")} ${stopped}`);
+}
+
+function parkLines(config: Config, now: Instant): string[] {
+  const { parks, problem } = parksOf(config);
+  const providers = providersOf(config, parks);
+  const accounts = [...new Set(providers.accounts.values())].filter((account) => placesOf(providers, account, now) !== undefined);
+  return [...accounts.map((account) => parkText(providers, account, now)), ...(problem === undefined ? [] : [problem])];
 }
 
 function planLines(context: Context, row: PlanRow, now: Instant, detailed: boolean): string[] {

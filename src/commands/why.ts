@@ -8,6 +8,7 @@ import { spaceProblem } from "../lib/disk-space.ts";
 import { openIndex } from "../state/index.ts";
 import { ticketRow } from "../views/rows.ts";
 import type { Ending } from "./command.ts";
+import { parksOf } from "./parks.ts";
 import { oneLine, printData, printLine, statusText } from "./print.ts";
 import { takeTicket } from "./world.ts";
 
@@ -20,7 +21,7 @@ export async function run(context: Context, args: string[], options: { json?: bo
   const world = createLiveWorld(index, () => config, false);
   const { planId, ticketId } = takeTicket(world, args);
   const facts = { now: instant(Date.now()), daemonRuns: runningDaemon(config.home) !== undefined };
-  const limits = limitsOf(config, spaceProblem([config.stateDir, config.worktreeRoot], config.minFreeMiB));
+  const limits = limitsOf(config, spaceProblem([config.stateDir, config.worktreeRoot], config.minFreeMiB), parksOf(config).parks);
   const reasons = explain(world, planId, ticketId, limits, facts);
   const view = world.plans.get(planId);
   const row = view && ticketRow(view, ticketId);

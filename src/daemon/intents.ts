@@ -4,6 +4,7 @@ import type { Instant } from "../domain/time.ts";
 import { type PlanView, planStatus } from "../engine/world.ts";
 import type { Index } from "../state/index.ts";
 import type { LiveWorld } from "./live-world.ts";
+import type { AgentParks } from "./parks.ts";
 import { upgradeWorkflow } from "./upgrade-workflow.ts";
 
 /** What intents are carried out with. */
@@ -11,6 +12,7 @@ export interface IntentTools {
   world: LiveWorld;
   index: Index;
   config(): Config;
+  parks: AgentParks;
   apply(planId: string, ticketId: string, event: TicketEvent, settles?: string): Promise<{ refused?: string }>;
   /** Runs `step` while no event reaches these tickets; `step` itself may send them none. */
   alone<T>(planId: string, ticketIds: readonly string[], step: () => Promise<T>): Promise<T>;
@@ -23,6 +25,11 @@ export interface IntentTools {
  * again under the same `id`, because a crash kept its answer from being written, is not done twice.
  */
 export async function applyIntent(tools: IntentTools, intent: Intent, id?: string): Promise<Answer> {
+  if (intent.type === "resume-agent") {
+    const answer = await tools.parks.resume(intent.agent);
+    tools.changed();
+    return answer;
+  }
   const view = tools.world.plans.get(intent.planId);
   if (!view) {
     const broken = tools.world.brokenPlans.get(intent.planId);

@@ -26,6 +26,7 @@ export function runContext(
   if (worktreeRoot !== null && ticket.worktree === null) checkWorktreeRoot(worktreeRoot, join(config.worktreeRoot, view.plan.id));
   const phase = phaseById(workflow, ticket.currentPhase ?? "");
   if (!phase) throw new UserError(`Workflow "${workflow.name}" has no phase "${ticket.currentPhase}".`);
+  const standIn = ticket.activity.state === "running" ? ticket.activity.agent : undefined;
   return {
     ref,
     phase: phase as RunPhase,
@@ -33,7 +34,7 @@ export function runContext(
     plan: view.plan,
     resolved: resolveTicket(ticket, view.plan, config.worktreeRoot),
     config,
-    agent: agentOf(phase, ticket, view, config.defaultAgent),
+    agent: standIn ?? agentOf(phase, ticket, view, config.defaultAgent),
     runDir: runDir(config.home, ref),
     lockDir: lockDir(config.home),
     isOwnBranch: ownBranches(world, config),

@@ -1,5 +1,6 @@
 import type { Config } from "../domain/config.ts";
 import type { Answer, Effect, Intent, TicketEvent } from "../domain/event.ts";
+import type { Parks } from "../domain/park.ts";
 import type { RunRef } from "../domain/run.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import { epochMs, type Instant, instant } from "../domain/time.ts";
@@ -20,6 +21,7 @@ import { Fenced, type PendingIntent } from "../state/tickets.ts";
 import { applyIntent } from "./intents.ts";
 import type { LiveWorld } from "./live-world.ts";
 import { notify } from "./notify.ts";
+import { openParks } from "./parks.ts";
 import { runContext } from "./run-context.ts";
 import { createRuns } from "./runs.ts";
 import { type SerialQueue, serialQueue } from "./serial.ts";
@@ -80,7 +82,7 @@ export function createRunner(parts: RunnerParts): Runner {
   /** Whether the disk has been looked at: what people changed while no daemon ran comes before any dispatch. */
   let isCurrent = false;
   const edits: PendingIntent[] = [];
-  let idle: { version: number; config: Config; since: Instant; nextAt: Instant | undefined } | undefined;
+  let idle: { version: number; config: Config; parks: Parks; since: Instant; nextAt: Instant | undefined } | undefined;
   /** Why nothing new starts on this machine, as it was when last looked at. */
   let stopped: string | undefined;
   let runningNow: { version: number; found: { planId: string; ticket: Ticket }[] } | undefined;
@@ -88,6 +90,7 @@ export function createRunner(parts: RunnerParts): Runner {
   let timer: NodeJS.Timeout | undefined;
 
   const now = (): Instant => instant(Date.now());
+  const parks = openParks({ log, config: parts.config, now });
   const policy = () => ({ retryBackoffSeconds: parts.config().retryBackoffSeconds, pollInterval: parts.config().pollInterval });
   const ticketOf = (ref: { planId: string; ticketId: string }): Ticket | undefined =>
     world.plans.get(ref.planId)?.tickets.get(ref.ticketId);
@@ -115,6 +118,7 @@ export function createRunner(parts: RunnerParts): Runner {
       // What changes nothing needs no revision, or a successor whose predecessor died over the answer would take it for
       // applied. Only what an edit asked for is asked again until a revision settles it.
       if (step.ticket === before && (settles === undefined || !index.isPending(planId, ticketId, settles))) return refusal;
+      await parks.heed(before, event);
       // State first: an effect begins only once its cause is on disk.
       const after = await commit(planId, step.ticket, settles, step.refused);
       world.replaceTicket(planId, after);
@@ -236,11 +240,16 @@ export function createRunner(parts: RunnerParts): Runner {
     const wasStopped = stopped;
     stopped = spaceProblem([config.stateDir, config.worktreeRoot], config.minFreeMiB);
     if ((stopped === undefined) !== (wasStopped === undefined)) tellStopped(config);
-    const isIdle = isSameTime && idle?.version === world.version() && idle.config === config && (stopped ?? wasStopped) === undefined;
+    const isIdle =
+      isSameTime &&
+      idle?.version === world.version() &&
+      idle.config === config &&
+      idle.parks === parks.all() &&
+      (stopped ?? wasStopped) === undefined;
     if (isIdle) return { decisions: [], nextAt: idle?.nextAt };
-    const found = schedule(world, limitsOf(config, stopped), at, parts.select);
+    const found = schedule(world, limitsOf(config, stopped, parks.all()), at, parts.select);
     const mayWait = found.decisions.length === 0 && parts.select === undefined;
-    idle = mayWait ? { version: world.version(), config, since: at, nextAt: found.nextAt } : undefined;
+    idle = mayWait ? { version: world.version(), config, parks: parks.all(), since: at, nextAt: found.nextAt } : undefined;
     return found;
   }
 
@@ -291,7 +300,8 @@ export function createRunner(parts: RunnerParts): Runner {
     for (const { id, intent } of edits.splice(0)) {
       const answer = await answerOf(intent, id);
       if (!answer) edits.push({ id, intent });
-      else if (answer.result === "refused") log.warn({ plan: intent.planId }, `an edit was not followed: ${answer.message}`);
+      else if (answer.result === "refused")
+        log.warn({ plan: "planId" in intent ? intent.planId : undefined }, `an edit was not followed: ${answer.message}`);
     }
   }
 
@@ -324,7 +334,7 @@ export function createRunner(parts: RunnerParts): Runner {
   }
 
   function intend(intent: Intent, id?: string): Promise<Answer> {
-    const follow = () => applyIntent({ world, index, config: parts.config, apply, alone, now, changed }, intent, id);
+    const follow = () => applyIntent({ world, index, config: parts.config, parks, apply, alone, now, changed }, intent, id);
     // Not while tickets are being dispatched: one that starts now would not be among those that a pause stops.
     return "ticketId" in intent ? follow() : queue.run("look", follow);
   }
@@ -381,7 +391,7 @@ export function createRunner(parts: RunnerParts): Runner {
 function eventOf(decision: Decision, at: Instant): TicketEvent {
   switch (decision.do) {
     case "dispatch":
-      return { type: "dispatched", at };
+      return { type: "dispatched", at, ...(decision.agent === undefined ? {} : { agent: decision.agent }) };
     case "due":
       return { type: "due", at };
     case "skip":

@@ -11,6 +11,10 @@ export const AgentConfig = z.looseObject({
   env: z.record(z.string(), z.string()).default({}),
   /** Runs of this agent at once; bounded by the global maxConcurrency all the same. */
   maxConcurrency: z.number().int().min(1).max(64).optional(),
+  /** Agents of one account share its limits: what parks one of them parks all. Without it the agent stands alone. */
+  account: z.string().min(1).optional(),
+  /** Who works in its place, the first that may, while it is parked. */
+  fallbackAgents: z.array(z.string().min(1)).default([]),
 });
 export type AgentConfig = z.infer<typeof AgentConfig>;
 
@@ -62,6 +66,8 @@ export const ConfigFile = z.looseObject({
   checks: z.record(z.string(), CommandLine).optional(),
   /** Program that is told when a ticket needs a person: JSON on stdin. */
   notifyCommand: CommandLine.optional(),
+  /** How agents that wait for their provider come back: by themselves when their time has come, or by a person's command alone. */
+  resumeAgents: z.enum(["auto", "manual"]).default("auto"),
   /** What follows when the user's own checkout differs after an agent ran: the ticket stops, the user is told, or nobody looks. */
   checkoutGuard: z.enum(["stop", "warn", "off"]).default("stop"),
   /** Author of the runner's commits; the repository's own identity is used otherwise. */

@@ -23,7 +23,7 @@ export interface RunFacts {
 /** Things that happen to a ticket. Every one carries its time; news of a run carries the run's id. */
 export type TicketEvent =
   /** The scheduler chose it: a free slot, no hold, blockers settled. */
-  | { type: "dispatched"; at: Instant }
+  | { type: "dispatched"; at: Instant /** Who stands in for the phase's own agent. */; agent?: string }
   /** `until` of a settle delay or of a gate has come. */
   | { type: "due"; at: Instant }
   /** No program can be started as things are: no repository, an unknown phase, a template that does not render. */
@@ -43,6 +43,8 @@ export type TicketEvent =
       feedback?: string;
       /** The work may be fine, only the verdict is missing: ask once more without counting it. */
       reask?: boolean;
+      /** The provider did not serve the agent: its account is parked, and the run counts for nothing. */
+      provider?: { resetsAt?: Instant };
     } & RunFacts)
   /** Not done yet (a poll's 1), or not possible now (75): look again later. Costs nothing. `durationMs`: what the look took, by a monotonic clock. */
   | { type: "pending"; at: Instant; runId: string; durationMs: number; reason?: string }
@@ -80,13 +82,15 @@ export type Intent =
   | { type: "resume-plan"; planId: string; by: string }
   | { type: "cancel-plan"; planId: string; by: string; reason: string }
   /** Without `workflow` the plan's own one. */
-  | { type: "upgrade-workflow"; planId: string; by: string; workflow?: string };
+  | { type: "upgrade-workflow"; planId: string; by: string; workflow?: string }
+  /** An agent's name, or its account's. */
+  | { type: "resume-agent"; agent: string; by: string };
 
 /** An intent that concerns one ticket. */
 export type TicketIntent = Extract<Intent, { ticketId: string }>;
 
 /** An intent that concerns a plan as a whole. */
-export type PlanIntent = Exclude<Intent, TicketIntent>;
+export type PlanIntent = Exclude<Extract<Intent, { planId: string }>, TicketIntent>;
 
 /** The daemon's answer to an intent. */
 export type Answer = { result: "applied"; message: string } | { result: "refused"; message: string; hint?: string };

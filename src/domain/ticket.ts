@@ -33,7 +33,14 @@ export const Activity = z.discriminatedUnion("state", [
   z.object({ state: z.literal("queued") }),
   /** Its current phase starts as soon as a slot is free, but not before `notBefore`. */
   z.object({ state: z.literal("ready"), cause: z.enum(["next", "resume", "retry"]), notBefore: z.string().optional() }),
-  z.object({ state: z.literal("running"), runId: z.string(), since: z.string(), stop: AfterStop.optional() }),
+  z.object({
+    state: z.literal("running"),
+    runId: z.string(),
+    since: z.string(),
+    stop: AfterStop.optional(),
+    /** Who stands in for the phase's own agent. */
+    agent: z.string().optional(),
+  }),
   /** Between two checks of a poll, or settling; looked at again at `until`, without a slot. */
   z.object({ state: z.literal("waiting"), until: z.string(), reason: z.string().optional() }),
   /** At a gate. `until` is when its default applies. */
@@ -115,6 +122,8 @@ const runnerFields = {
   visits: counters,
   /** Phase → runs that died with their host. */
   lost: counters,
+  /** Phase → runs that the agent's provider did not serve. */
+  unserved: counters,
   /** Phase → 1 once a missing verdict was asked for again in this visit. */
   reasked: counters,
   /** Phase → what it found wrong last; gone when the phase passes. Prompts show it. */

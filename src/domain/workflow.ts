@@ -50,6 +50,8 @@ const AgentPhase = z.strictObject({
   type: z.literal("agent"),
   promptTemplate: z.string().min(1),
   agent: z.string().nullish(),
+  /** Who works in its place while it is parked; without it, those that the configuration names. */
+  fallbackAgents: z.array(z.string().min(1)).optional(),
   model: z.string().nullish(),
   allowedTools: z.array(z.string()).optional(),
   maxTurns: z.number().int().positive().nullish(),

@@ -2,7 +2,8 @@ import { didYouMean } from "../domain/errors.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import type { Instant } from "../domain/time.ts";
 import { claimsOf } from "./claims.ts";
-import { shares, usedShares } from "./schedule.ts";
+import { accountOf, parkText } from "./park.ts";
+import { agentsOf, isFree, shares, trialsOf, usedShares } from "./schedule.ts";
 import { currentPhase } from "./transition.ts";
 import {
   blockerCycle,
@@ -34,6 +35,7 @@ export interface Reason {
     | "poll_wait"
     | "approval"
     | "limit"
+    | "parked"
     | "no_workflow"
     | "running"
     | "stopping"
@@ -142,7 +144,7 @@ function ofTicket(world: World, view: PlanView, ticket: Ticket, where: string, l
   else if (limits.stopped !== undefined) {
     reasons.push({ code: "stopped", message: `Nothing new starts: ${limits.stopped}.`, command: "orchestrator doctor" });
   } else if (reasons.length === 0)
-    reasons.push(...ofLimits(world, view, ticket, workflow.phases.length > 0 ? currentPhase(ticket, workflow) : undefined, limits));
+    reasons.push(...ofLimits(world, view, ticket, workflow.phases.length > 0 ? currentPhase(ticket, workflow) : undefined, limits, facts));
   return reasons;
 }
 
@@ -191,10 +193,28 @@ function ofClaims(world: World, view: PlanView, ticket: Ticket, limits: Limits):
   ];
 }
 
-function ofLimits(world: World, view: PlanView, ticket: Ticket, phase: ReturnType<typeof currentPhase>, limits: Limits): Reason[] {
+function ofLimits(
+  world: World,
+  view: PlanView,
+  ticket: Ticket,
+  phase: ReturnType<typeof currentPhase>,
+  limits: Limits,
+  { now }: Circumstances,
+): Reason[] {
   if (!phase) return [];
   const used = usedShares(world, limits);
-  return shares(view, ticket, phase, limits)
+  const { providers } = limits;
+  const agents = agentsOf(phase, ticket, view, limits);
+  const trials = trialsOf(world, limits);
+  const agent = agents.find((name) => isFree(name, trials, limits, now));
+  if (providers && agents.length > 0 && agent === undefined) {
+    return agents.map((name) => ({
+      code: "parked" as const,
+      message: `${parkText(providers, accountOf(providers, name), now)}.`,
+      command: `orchestrator agents resume ${name}`,
+    }));
+  }
+  return shares(view, ticket, phase, limits, agent)
     .filter((share) => (used.get(share.key) ?? 0) >= share.limit)
     .map((share) => ({
       code: "limit" as const,

@@ -3,12 +3,14 @@ import { type Activity, priorities, resolveTicket, type Ticket } from "../domain
 import { type Instant, secondsBetween } from "../domain/time.ts";
 import type { FlatPhase } from "../domain/workflow.ts";
 import { claimsOf } from "./claims.ts";
+import { accountOf, opensAt, placesOf } from "./park.ts";
 import { currentPhase, longestBackoffSeconds, tryLaterSeconds } from "./transition.ts";
 import { blockerState, isRunnable, type Limits, type PlanView, planEntry, type World, workflowOf } from "./world.ts";
 
 /** What the daemon is to do with a ticket now. */
 export type Decision =
-  | { do: "dispatch"; planId: string; ticketId: string }
+  /** `agent`: who stands in for the phase's own agent. */
+  | { do: "dispatch"; planId: string; ticketId: string; agent?: string }
   | { do: "due"; planId: string; ticketId: string }
   | { do: "skip"; planId: string; ticketId: string; reason: string }
   | { do: "fault"; planId: string; ticketId: string; reason: string };
@@ -80,16 +82,27 @@ export function schedule(world: World, limits: Limits, now: Instant, eligible: E
   }
 
   if (limits.stopped !== undefined) return { decisions, nextAt };
+  const trials = trialsOf(world, limits);
   const claims = ready.some(({ ticket }) => ticket.activity.state === "queued") ? claimsOf(world, limits.worktreeRoot) : undefined;
-  for (const { view, ticket, phase } of ready.sort(inOrder)) {
-    const needed = shares(view, ticket, phase, limits);
+  const setBack = ticketsToSetBack(limits);
+  const late = ({ ticket }: Candidate) => (setBack.has(`${ticket.planId}/${ticket.ticketId}`) ? 1 : 0);
+  for (const { view, ticket, phase } of ready.sort((a, b) => late(a) - late(b) || inOrder(a, b))) {
+    const agents = agentsOf(phase, ticket, view, limits);
+    const agent = agents.find((name) => isFree(name, trials, limits, now));
+    if (agents.length > 0 && agent === undefined) {
+      for (const at of agents.flatMap((name) => openingOf(name, limits, now))) lookAgain(at);
+      continue;
+    }
+    const needed = shares(view, ticket, phase, limits, agent);
     if (needed.some((share) => (used.get(share.key) ?? 0) >= share.limit)) continue;
     if (ticket.activity.state === "queued") {
       if (claims?.holder(view, ticket)) continue;
       claims?.take(view, ticket);
     }
     for (const share of needed) used.set(share.key, (used.get(share.key) ?? 0) + 1);
-    decisions.push({ do: "dispatch", planId: view.plan.id, ticketId: ticket.ticketId });
+    if (agent !== undefined) count(trials, accountOf(limits.providers, agent));
+    const standIn = agent === undefined || agent === agents[0] ? {} : { agent };
+    decisions.push({ do: "dispatch", planId: view.plan.id, ticketId: ticket.ticketId, ...standIn });
   }
   return { decisions, nextAt };
 }
@@ -111,6 +124,56 @@ export function agentOf(phase: FlatPhase, ticket: Ticket, view: PlanView, defaul
   return (phase.type === "agent" ? phase.agent : undefined) ?? ticket.agent ?? view.plan.agent ?? defaultAgent;
 }
 
+/** Who may work a phase: its agent, then those that stand in for it. None for a phase without an agent. */
+export function agentsOf(phase: FlatPhase, ticket: Ticket, view: PlanView, { defaultAgent, providers }: Limits): string[] {
+  if (phase.type !== "agent") return [];
+  const own = agentOf(phase, ticket, view, defaultAgent);
+  const standIns = phase.fallbackAgents ?? providers?.fallbacks.get(own) ?? [];
+  return [own, ...standIns.filter((name) => name !== own && providers?.accounts.has(name))];
+}
+
+/** Whether an agent's provider lets it start one more run. */
+export function isFree(agent: string, trials: ReadonlyMap<string, number>, { providers }: Limits, now: Instant): boolean {
+  const account = accountOf(providers, agent);
+  const places = placesOf(providers, account, now);
+  return places === undefined || (trials.get(account) ?? 0) < places;
+}
+
+/** How many runs that began since its trouble each account with a park has now. */
+export function trialsOf(world: World, { defaultAgent, providers }: Limits): Map<string, number> {
+  const trials = new Map<string, number>();
+  if (!providers || providers.parks.size === 0) return trials;
+  for (const view of world.plans.values()) {
+    for (const ticket of view.tickets.values()) {
+      const { activity } = ticket;
+      if (activity.state !== "running") continue;
+      const phase = phaseOf(view, ticket);
+      if (typeof phase === "string" || phase.type !== "agent") continue;
+      const account = accountOf(providers, activity.agent ?? agentOf(phase, ticket, view, defaultAgent));
+      const park = providers.parks.get(account);
+      if (park && activity.since > park.at) count(trials, account);
+    }
+  }
+  return trials;
+}
+
+function count(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}
+
+/** When an agent that may start nothing now is tried next, as far as that is a matter of time. */
+function openingOf(agent: string, { providers }: Limits, now: Instant): Instant[] {
+  if (!providers) return [];
+  const account = accountOf(providers, agent);
+  const at = opensAt(providers, account);
+  return at !== undefined && at > now && placesOf(providers, account, now) === 0 ? [at] : [];
+}
+
+/** Tickets that were the last to find a provider in trouble again: should it be their own doing, another one is a better test. */
+function ticketsToSetBack({ providers }: Limits): Set<string> {
+  return new Set([...(providers?.parks.values() ?? [])].flatMap(({ times, ticket }) => (times > 1 ? [ticket] : [])));
+}
+
 /** How many runs count against each limit now, by the limit's key. */
 export function usedShares(world: World, limits: Limits): Map<string, number> {
   const used = new Map<string, number>();
@@ -126,8 +189,11 @@ export function usedShares(world: World, limits: Limits): Map<string, number> {
   return used;
 }
 
-/** The limits a run of this phase counts against, from the widest to the narrowest. A phase that nobody knows any more is a run all the same. */
-export function shares(view: PlanView, ticket: Ticket, phase: FlatPhase | undefined, limits: Limits): Share[] {
+/**
+ * The limits a run of this phase counts against, from the widest to the narrowest. A phase that nobody knows any more is a
+ * run all the same. `standIn` is who would work it; of a running ticket it is known.
+ */
+export function shares(view: PlanView, ticket: Ticket, phase: FlatPhase | undefined, limits: Limits, standIn?: string): Share[] {
   switch (phase?.type) {
     case "wait":
     case "gate":
@@ -139,7 +205,9 @@ export function shares(view: PlanView, ticket: Ticket, phase: FlatPhase | undefi
       const all: Share[] = [{ key: "all", limit: limits.maxConcurrency }];
       if (view.plan.maxParallel !== null) all.push({ key: `plan ${view.plan.id}`, limit: view.plan.maxParallel });
       if (phase?.type === "agent") {
-        const agent = agentOf(phase, ticket, view, limits.defaultAgent);
+        const { activity } = ticket;
+        const known = standIn ?? (activity.state === "running" ? activity.agent : undefined);
+        const agent = known ?? agentOf(phase, ticket, view, limits.defaultAgent);
         const limit = limits.agents.get(agent);
         if (limit !== undefined) all.push({ key: `agent ${agent}`, limit });
       }

@@ -3,6 +3,7 @@ import type { FailureCategory } from "../domain/failure.ts";
 import type { Activity, AfterStop, HistoryEntry, Ticket } from "../domain/ticket.ts";
 import { type Instant, plusSeconds } from "../domain/time.ts";
 import { defaultMaxVisits, type FlatPhase, phaseById, retryEdge, type Workflow } from "../domain/workflow.ts";
+import { fraction } from "./jitter.ts";
 
 /** Settings of the configuration that rules depend on. */
 export interface Policy {
@@ -26,6 +27,8 @@ const defaultWindowSeconds = 24 * 3600;
 export const longestBackoffSeconds = 300;
 /** How long a phase that answered 75 (try later) rests. */
 export const tryLaterSeconds = 60;
+/** Runs of a phase that providers may turn away: days of outages, but not for ever. */
+const maxUnserved = 100;
 
 /**
  * The rules of a ticket's life: what it becomes when something happens, and what is to be done then.
@@ -43,7 +46,7 @@ function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: 
   const now = ticket.activity;
   switch (event.type) {
     case "dispatched":
-      return dispatch(ticket, workflow, event.at);
+      return dispatch(ticket, workflow, event);
     case "due":
       return due(ticket, workflow, event.at);
     case "faulted": {
@@ -78,6 +81,9 @@ function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: 
       return after ? divert(passed, workflow, after, event.at) : follow(passed, workflow, successEdge(phase), event.at);
     }
     case "failed": {
+      if (isUnserved(phase, event)) {
+        return after ? divert(remember(ticket, "interrupted", event), workflow, after, event.at) : giveBack(ticket, phase, event);
+      }
       const feedback = { ...ticket.feedback, [phase.id]: clip(event.feedback ?? event.reason) };
       const failed = { ...remember(ticket, "failure", event), feedback };
       return after ? divert(failed, workflow, after, event.at) : fail(failed, workflow, phase, event, policy);
@@ -106,26 +112,26 @@ export function currentPhase(ticket: Ticket, workflow: Workflow): FlatPhase | un
   return ticket.currentPhase === null ? workflow.phases[0] : phaseById(workflow, ticket.currentPhase);
 }
 
-function dispatch(ticket: Ticket, workflow: Workflow, at: Instant): Step {
+function dispatch(ticket: Ticket, workflow: Workflow, { at, agent }: Extract<TicketEvent, { type: "dispatched" }>): Step {
   const now = ticket.activity;
   if (ticket.hold || (now.state !== "queued" && now.state !== "ready" && now.state !== "waiting")) return stay(ticket);
   const phase = currentPhase(ticket, workflow);
   if (!phase) return unknownPhase(ticket, workflow, at);
   if (now.state === "queued") {
     const entered = enter(ticket, workflow, phase.id, at);
-    return entered.ticket.activity.state === "ready" ? begin(entered.ticket, phase, at) : entered;
+    return entered.ticket.activity.state === "ready" ? begin(entered.ticket, phase, at, agent) : entered;
   }
-  return startsProgram(phase) ? begin(ticket, phase, at) : enter(ticket, workflow, phase.id, at);
+  return startsProgram(phase) ? begin(ticket, phase, at, agent) : enter(ticket, workflow, phase.id, at);
 }
 
 function startsProgram(phase: FlatPhase): boolean {
   return phase.type !== "wait" && phase.type !== "gate" && phase.type !== "terminal";
 }
 
-function begin(ticket: Ticket, phase: FlatPhase, at: Instant): Step {
+function begin(ticket: Ticket, phase: FlatPhase, at: Instant, agent: string | undefined): Step {
   const runs = ticket.runs + 1;
   const runId = `${String(runs).padStart(4, "0")}-${phase.id}`;
-  return become({ ...ticket, runs, currentSession: null }, { state: "running", runId, since: at }, [
+  return become({ ...ticket, runs, currentSession: null }, { state: "running", runId, since: at, ...present({ agent }) }, [
     { type: "start", runId, phase: phase.id },
   ]);
 }
@@ -220,6 +226,19 @@ function rejectGate(ticket: Ticket, workflow: Workflow, phase: FlatPhase & { typ
 
 type Failed = Extract<TicketEvent, { type: "failed" }>;
 
+/** Whether a failure was the provider's alone, and the workflow has no answer of its own to it. */
+function isUnserved(phase: FlatPhase, event: Failed): boolean {
+  return event.provider !== undefined && !("on" in phase && phase.on?.[event.category] !== undefined);
+}
+
+/** The run counts for nothing: the same phase runs again once its agent may, where it was left. */
+function giveBack(ticket: Ticket, phase: FlatPhase, event: Failed): Step {
+  const back = count(remember(ticket, "interrupted", event), "unserved", phase.id);
+  const times = counted(back.unserved, phase.id);
+  if (times <= maxUnserved) return become(back, { state: "ready", cause: "resume" });
+  return finish(back, "needs_attention", event.at, `The agent of phase "${phase.id}" was not served ${times} times: ${event.reason}`);
+}
+
 function fail(
   ticket: Ticket,
   workflow: Workflow,
@@ -264,13 +283,6 @@ function failureEdge(
 function backoffSeconds(ticket: Ticket, used: number, policy: Policy): number {
   const base = Math.min(longestBackoffSeconds, policy.retryBackoffSeconds * 2 ** used);
   return base * (1 + fraction(`${ticket.planId}/${ticket.ticketId}/${ticket.runs}`) / 4);
-}
-
-/** A number in [0, 1) that depends on the text alone (FNV-1a): jitter without a random source. */
-function fraction(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash >>> 0) / 2 ** 32;
 }
 
 type Pending = Extract<TicketEvent, { type: "pending" }>;
@@ -367,7 +379,7 @@ function divert(ticket: Ticket, workflow: Workflow, after: Leaving, at: Instant)
 
 /** A person's decision starts all counts again: bounds are there for what nobody decided. */
 function afresh(ticket: Ticket): Ticket {
-  return { ...ticket, error: null, retries: {}, visits: {}, lost: {}, reasked: {} };
+  return { ...ticket, error: null, retries: {}, visits: {}, lost: {}, unserved: {}, reasked: {} };
 }
 
 function unknownPhase(ticket: Ticket, workflow: Workflow, at: Instant): Step {
@@ -397,7 +409,7 @@ function stop(ticket: Ticket, after: AfterStop): Step {
   return become(ticket, { ...now, stop: after }, [{ type: "stop", runId: now.runId, after }]);
 }
 
-function count(ticket: Ticket, counter: "retries" | "lost" | "reasked", phase: string): Ticket {
+function count(ticket: Ticket, counter: "retries" | "lost" | "unserved" | "reasked", phase: string): Ticket {
   return { ...ticket, [counter]: { ...ticket[counter], [phase]: counted(ticket[counter], phase) + 1 } };
 }
 

@@ -1,7 +1,9 @@
 import type { Config } from "../domain/config.ts";
+import type { Parks } from "../domain/park.ts";
 import type { Plan, PlanStatus } from "../domain/plan.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import type { Workflow } from "../domain/workflow.ts";
+import type { Providers } from "./park.ts";
 
 /** One plan as rules see it. */
 export interface PlanView {
@@ -35,16 +37,30 @@ export interface Limits {
   worktreeRoot: string;
   /** Why nothing new may start on this machine; absent when it may. */
   stopped?: string;
+  /** Which agents wait for their provider, and who stands in; absent: none does. */
+  providers?: Providers;
 }
 
-/** The limits that a configuration sets. */
-export function limitsOf(config: Config, stopped: string | undefined): Limits {
+/** The limits that a configuration sets, and those of the moment. */
+export function limitsOf(config: Config, stopped: string | undefined, parks: Parks): Limits {
   const { maxConcurrency, defaultAgent, pollInterval, worktreeRoot } = config;
   const agents = Object.entries(config.agents).flatMap(([name, agent]) =>
     agent.maxConcurrency === undefined ? [] : [[name, agent.maxConcurrency] as const],
   );
-  const limits = { maxConcurrency, agents: new Map(agents), defaultAgent, pollInterval, worktreeRoot };
+  const providers = providersOf(config, parks);
+  const limits = { maxConcurrency, agents: new Map(agents), defaultAgent, pollInterval, worktreeRoot, providers };
   return stopped === undefined ? limits : { ...limits, stopped };
+}
+
+/** The providers of a configuration's agents. */
+export function providersOf({ agents, resumeAgents }: Config, parks: Parks): Providers {
+  const all = Object.entries(agents);
+  return {
+    parks,
+    accounts: new Map(all.map(([name, { account }]) => [name, account ?? name])),
+    fallbacks: new Map(all.map(([name, { fallbackAgents }]) => [name, fallbackAgents])),
+    manual: resumeAgents === "manual",
+  };
 }
 
 /** The ids that make up a plan: those it lists and those it has files for. Completion counts all of them. */

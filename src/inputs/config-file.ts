@@ -122,6 +122,7 @@ export function problemsOfContent(raw: unknown, file: string, env: Env): Problem
       fix: `use one of ${names.join(", ") || "(none is defined)"}, or define it under agents`,
     });
   }
+  problems.push(...unknownStandIns(agents));
   const root = typeof worktreeRoot === "string" ? resolveFolder(worktreeRoot, dirname(file), env) : undefined;
   const why = root === undefined ? undefined : worktreeRootProblem(root, env.HOME || homedir());
   if (why !== undefined) {
@@ -134,6 +135,20 @@ export function problemsOfContent(raw: unknown, file: string, env: Env): Problem
     });
   }
   return [...problems, ...secretsIn(agents, ["agents"]), ...secretsIn(mcpServers, ["mcpServers"])];
+}
+
+function unknownStandIns(agents: unknown): Problem[] {
+  if (!isRecord(agents)) return [];
+  const names = Object.keys(agents);
+  return Object.entries(agents).flatMap(([agent, settings]) => {
+    const standIns = isRecord(settings) && Array.isArray(settings.fallbackAgents) ? settings.fallbackAgents : [];
+    return standIns.flatMap((name, i): Problem[] => {
+      if (typeof name !== "string" || names.includes(name)) return [];
+      const message = `no agent is called "${name}"${suggestion(name, names)}`;
+      const fix = `use one of ${names.join(", ")}, or define it under agents`;
+      return [{ severity: "error", rule: "unknown-agent", path: ["agents", agent, "fallbackAgents", i], message, fix }];
+    });
+  });
 }
 
 // Prefixes that mean a credential and nothing else; a plain password cannot be told from any other word.

@@ -30,6 +30,12 @@ function failure(action: () => unknown): UserError {
   throw new Error("nothing was thrown");
 }
 
+it("P9 an agent that is to stand in has to be one", () => {
+  const text = "defaultAgent: claude\nagents:\n  claude: { command: claude, fallbackAgents: [codx] }\n  codex: { command: codex }\n";
+  expect(failure(() => load(text)).message).toMatch(/config.yaml:3:\d+ .*no agent is called "codx".*did you mean "codex"/is);
+  expect(load(text.replace("codx", "codex")).config.agents.claude).toMatchObject({ fallbackAgents: ["codex"] });
+});
+
 describe("where the configuration is found", () => {
   function world() {
     const root = tempDir();

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { TicketEvent } from "../domain/event.ts";
 import type { ExitRecord } from "../domain/run.ts";
+import type { AgentReport } from "../domain/session.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
 import { agentReport, exitRecord, phaseContext, specOf } from "../testing/phase-context.ts";
@@ -217,4 +218,81 @@ it("P12 keeps what a phase may not know out of its spec", async () => {
   expect(JSON.stringify(specOf(started as Parameters<typeof specOf>[0]))).not.toContain("hunter2");
   rmSync(tree, { recursive: true, force: true });
   expect(readFileSync(join(home.repo, "README.md"), "utf8")).toBe("# A project\n");
+});
+
+describe("P9 a provider that does not serve", () => {
+  const failing = (failure: AgentReport["failure"], more: Partial<ExitRecord> = {}) => ({
+    exit: { exitCode: 1, agent: agentReport(null, { failure }), ...more },
+  });
+
+  it("is told with the time of its reset, and what the agent had done is kept", async () => {
+    const resetsAt = "2026-11-21T14:05:00.000Z";
+    const failure = { category: "usage_limit" as const, message: "used up", resetsAt };
+    expect(await run({ changes: "required" }, "echo 1 > b", failing(failure))).toMatchObject({
+      type: "failed",
+      category: "usage_limit",
+      reason: "used up",
+      agent: "none",
+      provider: { resetsAt },
+    });
+    expect(sh("git show HEAD:b")).toBe("1");
+  });
+
+  it.each(["idle", "timeout"] as const)("is what a run came to that waited for it until its end by %s", async (end) => {
+    const failure = { category: "unavailable" as const, message: "Reconnecting... waiting for network" };
+    const event = await run({}, "true", failing(failure, { end, exitCode: null, signal: "SIGINT" }));
+    expect(event).toMatchObject({ type: "failed", category: "unavailable", provider: {} });
+  });
+
+  it("is not to blame for silence, for a model that the phase names, or for what a person stopped", async () => {
+    const stalled = { category: "stalled" as const, message: "it fell silent" };
+    expect(await run({}, "true", failing(stalled, { end: "idle", exitCode: null }))).not.toHaveProperty("provider");
+    const model = { category: "incompatible" as const, message: "There is an issue with the selected model (opsu)." };
+    expect(await run({ model: "opsu" }, "true", failing(model))).toEqual(expect.not.objectContaining({ provider: {} }));
+    expect(await run({}, "true", failing(model))).toMatchObject({ category: "incompatible", provider: {} });
+    const limit = { category: "rate_limit" as const, message: "429" };
+    expect(await run({}, "true", failing(limit, { end: "stopped", exitCode: null }))).toMatchObject({ type: "interrupted" });
+  });
+
+  it("finds the conversation again that it cut short, and a new one where nothing was begun, for another phase or another agent", async () => {
+    home = testHome({
+      config: { defaultAgent: "claude", agents: { claude: { command: "claude" }, other: { command: "claude", model: "own" } } },
+    });
+    mkdirSync(join(home.home, "prompts"));
+    writeFileSync(join(home.home, "prompts", "work.md"), "work on {{ ticketId }}\n");
+    const session = { id: "6a1f2f0e-9a5c-4a0e-8f3a-0d6b9d6f7a11", provider: "claude" };
+    const cut = {
+      phase: "work",
+      runId: "0001-work",
+      agent: "claude",
+      status: "interrupted" as const,
+      category: "usage_limit" as const,
+      session,
+    };
+    const transcript = join(home.home, "run", "p", "T1", "0001-work", "transcript.jsonl");
+    mkdirSync(join(transcript, ".."), { recursive: true });
+    const start = async (entry: object, activity: object = {}) => {
+      const phaseHistory = [{ startedAt: "2026-01-01T00:00:00.000Z", ...cut, ...entry }];
+      const running = { state: "running" as const, runId: "0002-work", since: "2026-01-01T00:00:00.000Z", ...activity } as {
+        state: "running";
+        runId: string;
+        since: string;
+        agent?: string;
+      };
+      const its = context({ model: "big" }, { runId: "0002-work", ticket: { phaseHistory, activity: running } });
+      const started = (await agent.start({ ...its, agent: running.agent ?? "claude" })) as { spec: { argv: string[] }; prompt: string };
+      return {
+        resumed: started.spec.argv.includes(session.id),
+        model: started.spec.argv.at(-1),
+        prompt: started.prompt.trim().slice(0, 20),
+      };
+    };
+    writeFileSync(transcript, '{"type":"session","session":{}}\n{"type":"warning","message":"used up"}\n');
+    expect(await start({})).toEqual({ resumed: false, model: "big", prompt: "An earlier run of th" });
+    writeFileSync(transcript, '{"type":"session","session":{}}\n{"type":"tool_use","callId":"1","tool":"Bash","input":{}}\n');
+    expect(await start({})).toEqual({ resumed: true, model: "big", prompt: "The provider ended y" });
+    expect(await start({ phase: "other" })).toMatchObject({ resumed: false });
+    expect(await start({ category: "timeout" })).toMatchObject({ resumed: false });
+    expect(await start({}, { agent: "other" })).toEqual({ resumed: false, model: "own", prompt: "An earlier run of th" });
+  });
 });

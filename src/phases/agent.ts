@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { adapterFor } from "../agents/adapters.ts";
 import type { Adapter, AgentRequest } from "../agents/agent.ts";
 import { parseVerdict } from "../agents/verdict.ts";
 import type { AgentConfig } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import type { RunFacts, TicketEvent } from "../domain/event.ts";
+import { isProviderTrouble } from "../domain/park.ts";
 import type { ExitRecord, RunSpec } from "../domain/run.ts";
 import type { AgentReport, Verdict } from "../domain/session.ts";
 import type { HistoryEntry } from "../domain/ticket.ts";
@@ -52,7 +53,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     // What an earlier run left half done, a rebase say, is the next run's to finish.
     const worktree = await worktreeOf(context, repo, { leaveHead: true });
     const variables = phaseVariables(context, { base: base.name });
-    const session = sessionFor(context, adapter);
+    const { session, prompt: reminder } = sessionFor(context, adapter);
     const request: AgentRequest = {
       command: configured.command,
       cwd: worktree.path,
@@ -61,7 +62,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       defaultArgs: configured.defaultArgs,
       runDir: context.runDir,
       isRoot: process.getuid?.() === 0,
-      ...optional("model", phase.model ?? context.ticket.model ?? configured.model),
+      ...optional("model", isStandIn(context) ? configured.model : (phase.model ?? context.ticket.model ?? configured.model)),
       ...optional("maxTurns", phase.maxTurns),
       ...optional("allowedTools", phase.allowedTools),
     };
@@ -74,10 +75,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     });
     // Last: what changes from here on is the run's doing, or a person's.
     const env = { ...childEnv, ...(await guardBefore(context, repo)) };
-    const prompt =
-      session.kind === "resume"
-        ? verdictReminder
-        : `${interruptionNote(context)}${renderPrompt(config.promptDirs, phase.promptTemplate, variables)}`;
+    const prompt = reminder ?? `${interruptionNote(context)}${renderPrompt(config.promptDirs, phase.promptTemplate, variables)}`;
     return programStart(context, env, {
       argv: command.argv,
       cwd: worktree.path,
@@ -121,6 +119,9 @@ async function settleWork(context: Context, spec: RunSpec, exit: ExitRecord): Pr
     : await commitWork(context, worktree, before);
   if (common && common.type !== "failed") return common;
   const facts = await reportFacts(context, exit);
+  const unserved = providerTrouble(context, exit);
+  // What is left half done or was not allowed is there for the next run, or taken back: it is no reason why this one ended.
+  if (unserved) return { ...unserved, ...facts };
   if (problem !== undefined) return { ...failure(context, readOnly ? "scope" : "implementation", problem), ...facts };
   await savePatch(context, repo, before, facts.head);
   if (common) return { ...common, ...facts };
@@ -176,20 +177,55 @@ function agentConfig({ config, agent, phase }: Context): { configured: AgentConf
   return { configured, adapter: adapterFor(configured.command, agent) };
 }
 
+/** Whether another agent than the phase's own works: models are named for that one. */
+function isStandIn({ ticket: { activity } }: Context): boolean {
+  return activity.state === "running" && activity.agent !== undefined;
+}
+
+/**
+ * What a run comes to that its provider did not serve, also one that waited for it until its time was up. A model that the
+ * phase or ticket names and the provider does not have is no trouble of the provider.
+ */
+function providerTrouble(context: Context, exit: ExitRecord): Extract<TicketEvent, { type: "failed" }> | undefined {
+  const found = exit.agent?.failure;
+  if (!found || !isProviderTrouble(found.category)) return undefined;
+  const named = isStandIn(context) ? null : (context.phase.model ?? context.ticket.model);
+  if (found.category === "incompatible" && named && /model/i.test(found.message)) return undefined;
+  return { ...failure(context, found.category, found.message), provider: { ...optional("resetsAt", found.resetsAt) } };
+}
+
+const goOn =
+  "The provider ended your last run before you were done; nothing is wrong with your work. Go on where you stopped: look at `git status` first, and finish the task as it was given.\n";
+
 const verdictReminder =
   "Your last message ended without the verdict in the form that was asked for. Do not repeat the work. Answer with the verdict alone, in exactly that form.\n";
 
 const noVerdict = "Its final message holds no verdict";
 
-/** A verdict that was forgotten is asked for once in the same conversation; everything else starts a new one. */
-function sessionFor(context: Context, adapter: Adapter): AgentRequest["session"] {
+/**
+ * A verdict that was forgotten is asked for once in the same conversation, and work that the provider cut short goes on in
+ * its own; everything else starts a new one. `prompt` is what is said there instead of the task.
+ */
+function sessionFor(context: Context, adapter: Adapter): { session: AgentRequest["session"]; prompt?: string } {
   const settled = context.ticket.phaseHistory.filter(({ status }) => status !== "lost" && status !== "interrupted");
   const [previous, last] = [settled.at(-2), settled.at(-1)];
   const forgot = (entry: HistoryEntry | undefined) => entry?.phase === context.phase.id && entry.reason?.startsWith(noVerdict);
   if (forgot(last) && !forgot(previous) && last?.session?.provider === adapter.provider && adapter.capabilities.resume) {
-    return { kind: "resume", session: last.session };
+    return { session: { kind: "resume", session: last.session }, prompt: verdictReminder };
   }
-  return { kind: "new", id: randomUUID() };
+  const cut = context.ticket.phaseHistory.at(-1);
+  if (cut?.session && adapter.capabilities.resume && isToGoOn(context, adapter, cut)) {
+    return { session: { kind: "resume", session: cut.session }, prompt: goOn };
+  }
+  return { session: { kind: "new", id: randomUUID() } };
+}
+
+/** Whether the provider cut short a run of this phase and agent that had begun to work: before that there is nothing to remember. */
+function isToGoOn({ phase, agent, runDir }: Context, { provider }: Adapter, entry: HistoryEntry): boolean {
+  const isUnserved = entry.status === "interrupted" && entry.category !== undefined && isProviderTrouble(entry.category);
+  if (!isUnserved || entry.phase !== phase.id || entry.agent !== agent || entry.session?.provider !== provider) return false;
+  const transcript = join(dirname(runDir), entry.runId ?? "", "transcript.jsonl");
+  return existsSync(transcript) && /^\{"type":"(tool_use|text)"/m.test(readFileSync(transcript, "utf8"));
 }
 
 /** Tokens that the resumed session had used before: some CLIs report totals over the whole session. */

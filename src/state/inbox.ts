@@ -22,6 +22,7 @@ const IntentFile = z.discriminatedUnion("type", [
   z.object({ type: z.literal("resume-plan"), planId: Id, by: text }),
   z.object({ type: z.literal("cancel-plan"), planId: Id, by: text, reason: text }),
   z.object({ type: z.literal("upgrade-workflow"), planId: Id, by: text, workflow: text.optional() }),
+  z.object({ type: z.literal("resume-agent"), agent: text, by: text }),
 ]);
 
 const AnswerFile = z.discriminatedUnion("result", [

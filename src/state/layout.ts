@@ -66,6 +66,11 @@ export function ticketLogFile(home: string, planId: string, ticketId: string): s
   return join(home, "logs", checked(planId, "plan id"), `${checked(ticketId, "ticket id")}.log`);
 }
 
+/** Which agents wait for their provider. */
+export function parksFile(stateDir: string): string {
+  return join(stateDir, "agents.json");
+}
+
 export function plansDir(stateDir: string): string {
   return join(stateDir, "plans");
 }
