@@ -79,8 +79,8 @@ describe("claude", () => {
 });
 
 describe("codex", () => {
-  const quiet = ["-c", "analytics.enabled=false", "-c", "check_for_update_on_startup=false", "--disable", "plugins", "--disable", "apps"];
-  const place = ["-C", "/tree", "--skip-git-repo-check", ...quiet];
+  const quiet = ["analytics.enabled=false", "check_for_update_on_startup=false", "features.plugins=false", "features.apps=false"];
+  const place = ["-C", "/tree", "--skip-git-repo-check", ...quiet.flatMap((setting) => ["-c", setting])];
   const sandbox = ["-s", "workspace-write", "-c", "sandbox_workspace_write.network_access=true"];
 
   it("a resumed session has its flags before the word resume", () => {
@@ -103,6 +103,16 @@ describe("codex", () => {
     const readOnly = run({ command: "codex", defaultArgs: [...bypass, "-s", "workspace-write"], readOnly: true });
     expect(readOnly.argv).toEqual(["codex", "exec", "--json", "-s", "read-only", ...place, "-"]);
     expect(readOnly.notes).toHaveLength(2);
+  });
+
+  it("trust in the repository does not reach its .codex, unless it is configured to", () => {
+    const start = ["codex", "exec", "--json", ...sandbox, ...place];
+    expect(run({ command: "codex", repoSettings: [".codex"] })).toMatchObject({
+      argv: [...start, "-c", 'projects={"/tree"={trust_level="untrusted"}}', "-"],
+      notes: ['codex does not read the repository\'s .codex, nor its AGENTS.md; "-c", "projects={}" in defaultArgs lets it'],
+    });
+    const trusting = run({ command: "codex", repoSettings: [".codex"], defaultArgs: ["-c", "projects={}"] });
+    expect([trusting.argv, trusting.notes]).toEqual([[...start, "-c", "projects={}", "-"], []]);
   });
 
   it.each([

@@ -1,4 +1,5 @@
 import type { Session } from "../domain/session.ts";
+import type { CliFacts, Probing } from "./cli-facts.ts";
 
 /** What a phase wants of an agent. The prompt is no part of it: it always travels on stdin. */
 export interface AgentRequest {
@@ -20,6 +21,10 @@ export interface AgentRequest {
   runDir: string;
   /** Whether the agent will run as root. */
   isRoot: boolean;
+  /** Those of the adapter's `repoSettings` that the worktree has. */
+  repoSettings?: string[];
+  /** What the installed CLI was found to take; absent: what the tested release takes. */
+  cli?: CliFacts;
 }
 
 /** How to start an agent. Plain data; starting it is the executors' business. */
@@ -48,6 +53,12 @@ export interface Capabilities {
   maxTurns: boolean;
   allowedTools: boolean;
   readOnly: boolean;
+  /** How hard it thinks. */
+  effort: boolean;
+  /** Its answer can be held to a JSON Schema. */
+  outputSchema: boolean;
+  /** It can be told how much money a run may cost. */
+  budget: boolean;
   structuredStream: boolean;
 }
 
@@ -60,7 +71,12 @@ export interface ConfigProblem {
 /** One vendor's CLI. Its stream is read by the reader of the same name in readers.ts. */
 export interface Adapter {
   provider: string;
+  /** Of the tested release; capabilitiesOf() says what an installed one has. */
   capabilities: Capabilities;
+  /** How an installed CLI is asked what it takes; null: nothing is sent that it could refuse. */
+  probing: Probing | null;
+  /** Paths in a repository by which it could have this CLI run programs, where no flag alone prevents that. */
+  repoSettings: string[];
   /** What `init` writes into a new configuration. */
   suggestedArgs: string[];
   /** How to run the request. */
@@ -68,7 +84,7 @@ export interface Adapter {
   /** How a person opens the conversation, in its worktree `cwd`; null when this CLI has none of that id. */
   interactive(session: Session, options: { command: string; cwd: string }): { argv: string[]; cwd: string } | null;
   /** What is wrong with the configured arguments; empty when nothing is. */
-  configProblems(defaultArgs: string[]): ConfigProblem[];
+  configProblems(defaultArgs: string[], cli?: CliFacts): ConfigProblem[];
 }
 
 /** Ids of claude and codex. Anything else they take for a title, or start a new conversation without a word. */

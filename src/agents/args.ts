@@ -1,4 +1,5 @@
 import type { ConfigProblem } from "./agent.ts";
+import { type CliFacts, cliName, flagOf } from "./cli-facts.ts";
 
 /** A flag that may not stand in `defaultArgs`. */
 export interface UnwantedFlag {
@@ -15,14 +16,21 @@ export function setByUs(values: 0 | 1, names: string[]): UnwantedFlag[] {
   return names.map((name) => ({ names: [name], values, why: "is set by the runner itself", hint: `take ${name} out of defaultArgs` }));
 }
 
+/** Flags among the arguments that the installed CLI was found not to take. */
+export function unknownFlags(provider: string, args: string[], cli: CliFacts | undefined): UnwantedFlag[] {
+  const refused = [...new Set(args.map(flagOf))].filter((flag) => cli?.tried[flag] === false);
+  const why = `is unknown to ${cliName(provider, cli)}`;
+  return refused.map((flag) => ({ names: [flag], values: 1, why, hint: `take ${flag} out of defaultArgs` }));
+}
+
 /** Whether one of these flags is among the arguments, as `--flag value`, `--flag=value` or `--flag`. */
 export function hasFlag(args: string[], names: string[]): boolean {
-  return args.some((arg) => names.includes(nameOf(arg)));
+  return args.some((arg) => names.includes(flagOf(arg)));
 }
 
 /** The value of the last of these flags, or undefined. */
 export function flagValue(args: string[], names: string[]): string | undefined {
-  const index = args.findLastIndex((arg) => names.includes(nameOf(arg)));
+  const index = args.findLastIndex((arg) => names.includes(flagOf(arg)));
   const arg = args[index];
   if (arg === undefined) return undefined;
   return arg.includes("=") ? arg.slice(arg.indexOf("=") + 1) : args[index + 1];
@@ -37,7 +45,7 @@ export function withoutFlags(
   const dropped: { text: string; flag: UnwantedFlag }[] = [];
   for (let i = 0; i < args.length; i++) {
     const arg = args[i] ?? "";
-    const flag = unwanted.find((candidate) => candidate.names.includes(nameOf(arg)));
+    const flag = unwanted.find((candidate) => candidate.names.includes(flagOf(arg)));
     if (!flag) {
       kept.push(arg);
       continue;
@@ -66,10 +74,6 @@ export function argumentProblems(args: string[], unwanted: UnwantedFlag[]): Conf
 /** One note per argument that was left out. */
 export function droppedNotes(dropped: { text: string; flag: UnwantedFlag }[]): string[] {
   return dropped.map(({ text, flag }) => `\`${text}\` of defaultArgs ${flag.why}; it was left out`);
-}
-
-function nameOf(arg: string): string {
-  return arg.startsWith("-") ? (/^[^=\s]+/.exec(arg)?.[0] ?? arg) : "";
 }
 
 function isGlued(arg: string): boolean {

@@ -1,5 +1,6 @@
 import { type Adapter, type AgentRequest, isUuid } from "./agent.ts";
-import { argumentProblems, droppedNotes, flagValue, hasFlag, setByUs, type UnwantedFlag, withoutFlags } from "./args.ts";
+import { argumentProblems, droppedNotes, flagValue, hasFlag, setByUs, type UnwantedFlag, unknownFlags, withoutFlags } from "./args.ts";
+import { capabilitiesOf, knows, type Probing, type Send, sender } from "./cli-facts.ts";
 
 const ours = [
   ...setByUs(1, ["--output-format", "--input-format", "--session-id", "--resume", "-r"]),
@@ -18,6 +19,35 @@ const permissionFlags: UnwantedFlag[] = [
 
 const editingTools = ["Edit", "Write", "NotebookEdit"];
 
+const quiet = { DISABLE_AUTOUPDATER: "1", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1" };
+
+const probing: Probing = {
+  tested: "2.1.197",
+  install: "npm install --global @anthropic-ai/claude-code",
+  help: [["--help"]],
+  env: quiet,
+  // With --help it takes any flag, so that only a start tells.
+  tryWith: ["-p"],
+  unlisted: ["--max-turns"],
+  needs: {
+    structuredStream: ["--print", "--output-format stream-json", "--verbose"],
+    sessionId: ["--session-id"],
+    resume: ["--resume"],
+    interactiveResume: ["--resume"],
+    model: ["--model"],
+    maxTurns: ["--max-turns"],
+    allowedTools: ["--tools", "--allowedTools"],
+    readOnly: ["--disallowedTools"],
+    effort: ["--effort"],
+    outputSchema: ["--json-schema"],
+    budget: ["--max-budget-usd"],
+  },
+  limits: [
+    ...["--disallowedTools", "--disallowed-tools", "--allowedTools", "--allowed-tools", "--tools", "--permission-mode"],
+    ...["--settings", "--setting-sources", "--strict-mcp-config", "--safe-mode", "--bare", "--max-budget-usd"],
+  ],
+};
+
 /** Claude Code, tested with 2.1.197. */
 export const claude: Adapter = {
   provider: "claude",
@@ -29,27 +59,35 @@ export const claude: Adapter = {
     maxTurns: true,
     allowedTools: true,
     readOnly: true,
+    effort: true,
+    outputSchema: true,
+    budget: true,
     structuredStream: true,
   },
+  probing,
+  repoSettings: [],
   suggestedArgs: ["--dangerously-skip-permissions"],
 
   command(request) {
-    const { kept, dropped } = withoutFlags(request.defaultArgs, ours);
+    const unwanted = [...ours, ...unknownFlags("claude", request.defaultArgs, request.cli)];
+    const { kept, dropped } = withoutFlags(request.defaultArgs, unwanted);
     const notes = droppedNotes(dropped);
+    const send = sender("claude", request.cli, notes);
     const args = [
-      ...sessionArgs(request, notes),
+      ...sessionArgs(request, notes, send),
       // The repository's own settings and .mcp.json may hold commands, and -p asks nobody before it runs them.
-      ...(hasFlag(kept, ["--setting-sources"]) ? [] : ["--setting-sources", "user"]),
-      ...(hasFlag(kept, ["--strict-mcp-config"]) ? [] : ["--strict-mcp-config"]),
-      ...toolLimits(request, kept),
-      ...(request.model === undefined ? [] : ["--model", request.model]),
-      ...(request.maxTurns === undefined ? [] : ["--max-turns", String(request.maxTurns)]),
+      ...(hasFlag(kept, ["--setting-sources"])
+        ? []
+        : send(["--setting-sources", "user"], "hooks of the repository's .claude/settings.json run")),
+      ...(hasFlag(kept, ["--strict-mcp-config"]) ? [] : send(["--strict-mcp-config"], "servers of the repository's .mcp.json are started")),
+      ...toolLimits(request, kept, send),
+      ...(request.model === undefined ? [] : send(["--model", request.model], "model has no effect")),
+      ...(request.maxTurns === undefined ? [] : send(["--max-turns", String(request.maxTurns)], "maxTurns has no effect")),
     ];
     return {
       argv: [request.command, "-p", "--output-format", "stream-json", "--verbose", ...args],
       env: {
-        DISABLE_AUTOUPDATER: "1",
-        CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
+        ...quiet,
         // Its own ten tries take three minutes, for a wrong key too. Waiting is done by the runner, which holds no slot for it.
         CLAUDE_CODE_MAX_RETRIES: "3",
         ...(request.isRoot && bypasses(args) ? { IS_SANDBOX: "1" } : {}),
@@ -67,31 +105,39 @@ export const claude: Adapter = {
     return isUuid(session.id) ? { argv: [command, "--resume", session.id], cwd } : null;
   },
 
-  configProblems(defaultArgs) {
-    return argumentProblems(defaultArgs, ours);
+  configProblems(defaultArgs, cli) {
+    return argumentProblems(defaultArgs, [...ours, ...unknownFlags("claude", defaultArgs, cli)]);
   },
 };
 
-function sessionArgs(request: AgentRequest, notes: string[]): string[] {
+function sessionArgs(request: AgentRequest, notes: string[], send: Send): string[] {
   const { session } = request;
   const id = session.kind === "new" ? session.id : session.session.id;
   if (!isUuid(id)) {
     notes.push(`"${id}" is no session id of claude; it starts a new session`);
     return [];
   }
-  return [session.kind === "new" ? "--session-id" : "--resume", id];
+  if (session.kind === "resume") return send(["--resume", id], "it starts a new session");
+  return send(["--session-id", id], "its session is known only once it runs");
 }
 
 /**
  * The configured arguments with the request's limits on tools worked in. An allow rule alone means nothing once
  * permissions are skipped, so `--tools` takes the other tools away, and a rule with a pattern ends the skipping.
  */
-function toolLimits(request: AgentRequest, configured: string[]): string[] {
-  const denied = request.readOnly ? ["--disallowedTools", ...editingTools] : [];
+function toolLimits(request: AgentRequest, configured: string[], send: Send): string[] {
+  const denied = request.readOnly
+    ? send(["--disallowedTools", ...editingTools], "its editing tools are not taken away; what it changes is found afterwards")
+    : [];
   if (request.allowedTools === undefined) return [...configured, ...denied];
+  if (!capabilitiesOf(claude.capabilities, probing, request.cli).allowedTools) {
+    const missing = ["--tools", "--allowedTools"].filter((flag) => !knows(request.cli, flag));
+    return [...configured, ...missing.flatMap((flag) => send([flag], "allowedTools has no effect")), ...denied];
+  }
   const rules = request.allowedTools;
   const builtIn = [...new Set(rules.filter((rule) => !rule.startsWith("mcp__")).map((rule) => rule.replace(/\(.*$/s, "")))];
-  const patterned = rules.some((rule) => rule.includes("("));
+  const patterned =
+    rules.some((rule) => rule.includes("(")) && send(["--permission-mode dontAsk"], "patterns in allowedTools have no effect").length > 0;
   const base = patterned ? [...withoutFlags(configured, permissionFlags).kept, "--permission-mode", "dontAsk"] : configured;
   return [...base, "--tools", builtIn.join(","), ...(rules.length > 0 ? ["--allowedTools", ...rules] : []), ...denied];
 }

@@ -1,12 +1,13 @@
 import { type Adapter, type AgentRequest, isUuid } from "./agent.ts";
-import { argumentProblems, droppedNotes, hasFlag, setByUs, type UnwantedFlag, withoutFlags } from "./args.ts";
+import { argumentProblems, droppedNotes, hasFlag, setByUs, type UnwantedFlag, unknownFlags, withoutFlags } from "./args.ts";
+import { type Probing, type Send, sender } from "./cli-facts.ts";
 
 const useSandbox = 'write defaultArgs: ["-s", "workspace-write"], or leave it empty: that is the default';
 
-/** Flags of older releases; any of them ends codex 0.169 with exit code 2 before it has begun. */
+/** Flags of older releases; any of them ends codex 0.169 with exit code 2 before it has begun, and no release needs them. */
 const gone: UnwantedFlag[] = [
   { names: ["--approval-mode"], values: 1, why: "is unknown to codex, which would not start", hint: useSandbox },
-  { names: ["--full-auto"], values: 0, why: "is unknown to codex, which would not start", hint: useSandbox },
+  { names: ["--full-auto"], values: 0, why: "is gone from codex since 0.147; what it did is the default", hint: useSandbox },
   {
     names: ["-a", "--ask-for-approval"],
     values: 1,
@@ -37,6 +38,24 @@ const sandboxNames = sandboxFlags.flatMap((sandbox) => sandbox.names);
  */
 const defaultSandbox = ["-s", "workspace-write", "-c", "sandbox_workspace_write.network_access=true"];
 
+const probing: Probing = {
+  tested: "0.169.0",
+  install: "npm install --global @openai/codex",
+  help: [["exec", "--help"]],
+  env: {},
+  tryWith: ["exec"],
+  unlisted: [],
+  needs: {
+    structuredStream: ["--json", "--sandbox workspace-write", "--config"],
+    resume: ["resume"],
+    model: ["--model"],
+    readOnly: ["--sandbox read-only"],
+    effort: ["--config"],
+    outputSchema: ["--output-schema"],
+  },
+  limits: ["-s", "--sandbox", "--ignore-rules", "--ignore-user-config", "--strict-config"],
+};
+
 /** Codex CLI, tested with 0.169.0. */
 export const codex: Adapter = {
   provider: "codex",
@@ -48,14 +67,25 @@ export const codex: Adapter = {
     maxTurns: false,
     allowedTools: false,
     readOnly: true,
+    effort: true,
+    outputSchema: true,
+    budget: false,
     structuredStream: true,
   },
+  probing,
+  repoSettings: [".codex"],
   suggestedArgs: [],
 
   command(request) {
-    const unwanted = [...gone, ...ours, ...(request.readOnly ? sandboxFlags : [])];
+    const unwanted = [
+      ...gone,
+      ...ours,
+      ...(request.readOnly ? sandboxFlags : []),
+      ...unknownFlags("codex", request.defaultArgs, request.cli),
+    ];
     const { kept, dropped } = withoutFlags(request.defaultArgs, unwanted);
     const notes = droppedNotes(dropped);
+    const send = sender("codex", request.cli, notes);
     if (request.maxTurns !== undefined) notes.push("codex has no limit on turns; maxTurns has no effect");
     if (request.allowedTools !== undefined) notes.push("codex cannot be limited to certain tools; allowedTools has no effect");
     return {
@@ -64,15 +94,13 @@ export const codex: Adapter = {
         "exec",
         "--json",
         ...(request.readOnly ? ["-s", "read-only"] : hasFlag(kept, sandboxNames) ? [] : defaultSandbox),
-        "-C",
-        request.cwd,
-        "--skip-git-repo-check",
-        // With analytics on and no way out, codex waits five seconds at its end.
-        ...["-c", "analytics.enabled=false", "-c", "check_for_update_on_startup=false", "--disable", "plugins", "--disable", "apps"],
+        ...send(["-C", request.cwd], "it is started in the worktree all the same"),
+        ...send(["--skip-git-repo-check"], "it may refuse a folder that it does not trust"),
+        ...settings(request, kept, notes).flatMap((setting) => ["-c", setting]),
         ...kept,
-        ...(request.model === undefined ? [] : ["-m", request.model]),
+        ...(request.model === undefined ? [] : send(["-m", request.model], "model has no effect")),
         // Behind the word `resume` most flags are refused, and the sandbox is not remembered: it stands before it, every time.
-        ...resumeArgs(request, notes),
+        ...resumeArgs(request, notes, send),
         "-",
       ],
       env: {},
@@ -87,14 +115,31 @@ export const codex: Adapter = {
     return isUuid(session.id) ? { argv: [command, "resume", session.id], cwd } : null;
   },
 
-  configProblems(defaultArgs) {
-    return argumentProblems(defaultArgs, [...gone, ...ours]);
+  configProblems(defaultArgs, cli) {
+    return argumentProblems(defaultArgs, [...gone, ...ours, ...unknownFlags("codex", defaultArgs, cli)]);
   },
 };
 
-function resumeArgs({ session }: AgentRequest, notes: string[]): string[] {
+/** Settings for `-c`, which no release refuses: what one does not know, it ignores. */
+function settings({ cwd, repoSettings = [] }: AgentRequest, configured: string[], notes: string[]): string[] {
+  const quiet = [
+    // With analytics on and no way out, codex waits five seconds at its end.
+    "analytics.enabled=false",
+    "check_for_update_on_startup=false",
+    "features.plugins=false",
+    "features.apps=false",
+  ];
+  if (repoSettings.length === 0 || configured.some((arg) => /^(--config=|-c)?projects\b/.test(arg))) return quiet;
+  // A worktree of a repository that its owner trusts is trusted as well: codex would start the servers of its .codex/config.toml.
+  notes.push(
+    `codex does not read the repository's ${repoSettings.join(", ")}, nor its AGENTS.md; "-c", "projects={}" in defaultArgs lets it`,
+  );
+  return [...quiet, `projects={${JSON.stringify(cwd)}={trust_level="untrusted"}}`];
+}
+
+function resumeArgs({ session }: AgentRequest, notes: string[], send: Send): string[] {
   if (session.kind === "new") return [];
-  if (isUuid(session.session.id)) return ["resume", session.session.id];
+  if (isUuid(session.session.id)) return send(["resume", session.session.id], "it starts a new session");
   notes.push(`"${session.session.id}" is no session id of codex; it starts a new session`);
   return [];
 }

@@ -12,8 +12,13 @@ export function generic(name: string): Adapter {
       maxTurns: false,
       allowedTools: false,
       readOnly: false,
+      effort: false,
+      outputSchema: false,
+      budget: false,
       structuredStream: false,
     },
+    probing: null,
+    repoSettings: [],
     suggestedArgs: [],
 
     command(request) {

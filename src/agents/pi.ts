@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Adapter, AgentRequest } from "./agent.ts";
 import { argumentProblems, droppedNotes, setByUs, type UnwantedFlag, withoutFlags } from "./args.ts";
+import { type Probing, type Send, sender } from "./cli-facts.ts";
 
 const ours = [
   ...setByUs(1, ["--mode", "--session", "--fork", "--session-dir"]),
@@ -26,6 +27,28 @@ const toolNames: Record<string, string> = {
 };
 const lookingTools = ["read", "bash", "grep", "find", "ls"];
 
+const quiet = { PI_OFFLINE: "1", PI_TELEMETRY: "0" };
+
+const probing: Probing = {
+  tested: "0.73.1",
+  install: "npm install --global @mariozechner/pi-coding-agent",
+  help: [["--help"]],
+  env: quiet,
+  tryWith: null,
+  unlisted: [],
+  needs: {
+    structuredStream: ["--print", "--mode json"],
+    sessionId: ["--session"],
+    resume: ["--session"],
+    interactiveResume: ["--session"],
+    model: ["--model"],
+    allowedTools: ["--tools"],
+    readOnly: ["--tools"],
+    effort: ["--thinking"],
+  },
+  limits: ["--tools", "-t", "--no-tools", "-nt", "--no-builtin-tools", "-nbt", "--no-extensions", "-ne"],
+};
+
 /** pi, tested with 0.73.1. */
 export const pi: Adapter = {
   provider: "pi",
@@ -37,26 +60,37 @@ export const pi: Adapter = {
     maxTurns: false,
     allowedTools: true,
     readOnly: true,
+    effort: true,
+    outputSchema: false,
+    budget: false,
     structuredStream: true,
   },
+  probing,
+  repoSettings: [".pi/settings.json"],
   suggestedArgs: [],
 
   command(request) {
     const limited = request.readOnly || request.allowedTools !== undefined;
     const { kept, dropped } = withoutFlags(request.defaultArgs, [...ours, ...(limited ? toolFlags : [])]);
     const notes = droppedNotes(dropped);
+    const send = sender("pi", request.cli, notes);
+    for (const path of request.repoSettings ?? []) {
+      notes.push(`pi reads the repository's ${path}, against which it has no flag: it may name the shell of pi's tools`);
+    }
     if (request.maxTurns !== undefined) notes.push("pi has no limit on turns; maxTurns has no effect");
     return {
       argv: [
         request.command,
-        ...["-p", "--mode", "json", "--session", sessionFile(request)],
+        ...["-p", "--mode", "json"],
+        ...send(["--session", sessionFile(request)], "its session cannot be taken up again"),
         // A repository's .pi/extensions are programs that pi would run.
-        "-ne",
+        ...send(["-ne"], "the repository's .pi/extensions are executed"),
         ...kept,
-        ...(request.model === undefined ? [] : ["--model", request.model]),
-        ...(limited ? toolArgs(request, notes) : []),
+        ...(request.model === undefined ? [] : send(["--model", request.model], "model has no effect")),
+        ...(limited ? toolArgs(request, notes, send) : []),
       ],
-      env: { PI_OFFLINE: "1", PI_TELEMETRY: "0" },
+      // Offline, it installs no packages that a repository's .pi/settings.json asks for, with a program that it may name itself.
+      env: quiet,
       stdout: "pump",
       // The opposite of the others: SIGINT would leave its tools running.
       stop: { signal: "SIGTERM", graceMs: 5000 },
@@ -78,7 +112,7 @@ function sessionFile({ session, runDir }: AgentRequest): string {
   return session.kind === "new" ? join(runDir, "pi-session.jsonl") : (session.session.path ?? session.session.id);
 }
 
-function toolArgs(request: AgentRequest, notes: string[]): string[] {
+function toolArgs(request: AgentRequest, notes: string[], send: Send): string[] {
   const tools = new Set<string>();
   for (const rule of request.allowedTools ?? lookingTools) {
     const tool = toolNames[rule.toLowerCase()];
@@ -86,5 +120,5 @@ function toolArgs(request: AgentRequest, notes: string[]): string[] {
     else notes.push(`pi cannot allow "${rule}"; the agent goes without it`);
   }
   const granted = request.readOnly ? [...tools].filter((tool) => lookingTools.includes(tool)) : [...tools];
-  return granted.length === 0 ? ["--no-tools"] : ["--tools", granted.join(",")];
+  return send(granted.length === 0 ? ["--no-tools"] : ["--tools", granted.join(",")], "its tools are not limited");
 }

@@ -9,11 +9,11 @@ import type { PlanStatus } from "../domain/plan.ts";
 import { createRepository, historyGraph } from "../git/create.ts";
 import { openRepo } from "../git/git.ts";
 import { bundledAssets, programFile } from "../inputs/assets.ts";
+import { findProgram } from "../lib/find-program.ts";
 import { type JournalEntry, readJournal } from "../state/journal.ts";
 import { journalFile } from "../state/layout.ts";
 import { readPlan } from "../state/plans.ts";
 import { demoFiles, demoTickets } from "./demo-project.ts";
-import { findProgram } from "./find-program.ts";
 
 const planId = "demo";
 

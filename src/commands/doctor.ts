@@ -1,18 +1,21 @@
 import { spawn } from "node:child_process";
 import { statSync } from "node:fs";
 import { adapterFor } from "../agents/adapters.ts";
+import { capabilitiesOf, incompatibility } from "../agents/cli-facts.ts";
 import type { Context } from "../app.ts";
 import { runningDaemon } from "../daemon/holder.ts";
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
+import { probeAgent } from "../executors/agent-probe.ts";
 import { findIsolation } from "../executors/isolation.ts";
 import { isAlive } from "../executors/process-identity.ts";
 import { readClaim, readExit } from "../executors/run-files.ts";
+import { resolveEnvReferences } from "../inputs/config.ts";
 import { spaceProblem } from "../lib/disk-space.ts";
+import { findProgram } from "../lib/find-program.ts";
 import { readDaemonRecord } from "../state/daemon-record.ts";
 import { runDir } from "../state/layout.ts";
 import type { Ending } from "./command.ts";
-import { findProgram } from "./find-program.ts";
 import { columns, counted, oneLine, printData, printLine } from "./print.ts";
 import { type ReadWorld, readWorld } from "./world.ts";
 
@@ -99,25 +102,44 @@ async function gitCheck(context: Context): Promise<Check> {
 }
 
 async function agentCheck(context: Context, config: Config, name: string): Promise<Check> {
-  const { command, defaultArgs } = config.agents[name] ?? { command: "", defaultArgs: [] };
+  const agent = config.agents[name];
+  const { command = "", defaultArgs = [] } = agent ?? {};
+  const env: Record<string, string> = agent?.env ?? {};
   const label = `agent ${name}`;
   // Only what is used has to work.
   const bad = name === config.defaultAgent ? "fail" : "warn";
-  const path = findProgram(command, context.env);
-  if (path === undefined) {
+  const adapter = adapterFor(command, name);
+  const { probing, provider } = adapter;
+  const path = env.PATH === undefined ? context.env : resolveEnvReferences({ PATH: env.PATH }, context.env);
+  const found = await probeAgent({ adapter, command, defaultArgs, env: path, cwd: context.cwd, home: config.home });
+  if (found === undefined) {
+    const install = probing === null ? "install it" : `install it (${probing.install})`;
     return {
       name: label,
       state: bad,
       detail: `${command} is not on PATH`,
-      fix: `install it, or correct or remove agents.${name} in ${config.file}`,
+      fix: `${install}, or correct or remove agents.${name} in ${config.file}`,
     };
   }
-  const [problem] = adapterFor(command, name).configProblems(defaultArgs);
+  const { program, cli } = found;
+  const incompatible = probing && incompatibility(provider, probing, cli, defaultArgs);
+  if (incompatible) return { name: label, state: bad, detail: `${incompatible.message} (${program})`, fix: incompatible.hint };
+  const [problem] = adapter.configProblems(defaultArgs, cli);
   if (problem) return { name: label, state: bad, detail: `agents.${name}.defaultArgs: ${problem.message}`, fix: problem.hint };
-  const said = await versionOf(path, context);
+  const said = cli?.version ?? (await versionOf(program, context));
   if (said === undefined)
-    return { name: label, state: bad, detail: `${path} does not answer --version`, fix: `run ${path} --version and see what it says` };
-  return { name: label, state: "ok", detail: `${said} (${path})${name === config.defaultAgent ? ", the default" : ""}` };
+    return {
+      name: label,
+      state: bad,
+      detail: `${program} does not answer --version`,
+      fix: `run ${program} --version and see what it says`,
+    };
+  const able = probing && capabilitiesOf(adapter.capabilities, probing, cli);
+  const lacks = able
+    ? Object.entries(adapter.capabilities).flatMap(([what, has]) => (has === true && !able[what as keyof typeof able] ? [what] : []))
+    : [];
+  const without = lacks.length === 0 ? "" : `; it has no ${lacks.join(", ")}: settings of that kind have no effect`;
+  return { name: label, state: "ok", detail: `${said} (${program})${name === config.defaultAgent ? ", the default" : ""}${without}` };
 }
 
 async function ghCheck(context: Context, config: Config): Promise<Check> {

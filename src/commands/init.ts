@@ -1,9 +1,11 @@
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { adapterFor } from "../agents/adapters.ts";
+import { incompatibility } from "../agents/cli-facts.ts";
 import type { Context } from "../app.ts";
+import { probeAgent } from "../executors/agent-probe.ts";
 import { configTemplate, defaultHome } from "../inputs/config.ts";
 import type { Ending } from "./command.ts";
-import { findProgram } from "./find-program.ts";
 import { columns, printLine } from "./print.ts";
 
 const folders = ["state", "logs"];
@@ -16,22 +18,33 @@ export async function run(context: Context, _args: string[], options: { dir?: st
   const made = mkdirSync(home, { recursive: true, mode: 0o700 });
   if (made === undefined) chmodSync(home, 0o700);
   for (const folder of folders) mkdirSync(join(home, folder), { recursive: true, mode: 0o700 });
-  const agents = knownAgents.map((name) => ({ name, path: findProgram(name, context.env) }));
+  const agents = await Promise.all(knownAgents.map((name) => lookFor(context, name, home)));
   const file = join(home, "config.yaml");
-  const chosen = agents.find((agent) => agent.path !== undefined)?.name ?? knownAgents[0] ?? "";
+  const chosen = agents.find((agent) => agent.isUsable)?.name ?? knownAgents[0] ?? "";
   const isNew = writeNew(file, configTemplate().replace(/^defaultAgent: .*$/m, `defaultAgent: ${chosen}`));
 
   printLine(context, `home           ${home}`);
   for (const folder of folders) printLine(context, `${folder.padEnd(15)}${join(home, folder)}`);
   printLine(context, `configuration  ${file}${isNew ? "" : " (was there, left as it is)"}`);
   printLine(context);
-  const rows = agents.map(({ name, path }) => [name, path ?? "not found on PATH", name === chosen && isNew ? "the default agent" : ""]);
+  const rows = agents.map(({ name, found }) => [name, found, name === chosen && isNew ? "the default agent" : ""]);
   for (const line of columns(rows)) printLine(context, line);
-  if (agents.every((agent) => agent.path === undefined)) {
-    context.say("warning: none of the known agents is on PATH; install one, or set its command in the configuration");
+  if (!agents.some((agent) => agent.isUsable)) {
+    context.say("warning: none of the known agents is there and can be used; install one, or set its command in the configuration");
   }
   context.say(`\nNext: orchestrator doctor${options.dir === undefined ? "" : ` --config ${file}`}`);
   return "ok";
+}
+
+/** What there is of an agent on this machine, in words, and whether work can be given to it. */
+async function lookFor({ env, cwd }: Context, name: string, home: string): Promise<{ name: string; found: string; isUsable: boolean }> {
+  const adapter = adapterFor(name, name);
+  const probed = await probeAgent({ adapter, command: name, defaultArgs: adapter.suggestedArgs, env, cwd, home });
+  const { probing, provider } = adapter;
+  if (probed === undefined) return { name, found: `not found on PATH${probing ? `; ${probing.install}` : ""}`, isUsable: false };
+  const problem = probing && incompatibility(provider, probing, probed.cli, adapter.suggestedArgs);
+  const version = probed.cli?.version ? ` ${probed.cli.version}` : "";
+  return { name, found: problem ? `${probed.program}: ${problem.message}` : `${probed.program}${version}`, isUsable: !problem };
 }
 
 /** Writes the file unless there is one; tells whether it did. */

@@ -10,10 +10,10 @@ import { type Resolved, resolveTicket, type Ticket } from "../domain/ticket.ts";
 import { detectBase, startPoint } from "../git/base.ts";
 import { commitOf, openRepo } from "../git/git.ts";
 import { ensureWorktree } from "../git/worktree.ts";
+import { findProgram } from "../lib/find-program.ts";
 import { lockDir } from "../state/layout.ts";
 import { type SessionRow, sessionRows } from "../views/sessions.ts";
 import type { Ending } from "./command.ts";
-import { findProgram } from "./find-program.ts";
 import { readTicket, readWorld, takeTicket, unknown } from "./world.ts";
 
 /** Opens a conversation in its CLI's own interface, in the ticket's worktree, and ends with the CLI's exit code. */

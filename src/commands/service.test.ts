@@ -2,11 +2,11 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { findProgram } from "../lib/find-program.ts";
 import { runCli } from "../testing/daemon.ts";
 import { backgroundDaemon } from "../testing/held-home.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
 import { tempDir } from "../testing/temp.ts";
-import { findProgram } from "./find-program.ts";
 import { launchdAgent, type ServiceFacts, systemdUnit } from "./service-unit.ts";
 
 const facts: ServiceFacts = {

@@ -9,6 +9,7 @@ const session = "11111111-2222-4333-8444-555555555555";
 
 /** Says who it is, as claude does, then works for as long as a file stands. */
 const claude = (hold: string) => `#!/bin/bash
+[[ "$*" == *--help || "$*" == *--version ]] && exit 1
 cat > /dev/null
 echo '{"type":"system","subtype":"init","session_id":"${session}","model":"m","tools":[]}'
 while [ -e ${hold} ]; do sleep 0.02; done

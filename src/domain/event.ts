@@ -27,7 +27,7 @@ export type TicketEvent =
   /** `until` of a settle delay or of a gate has come. */
   | { type: "due"; at: Instant }
   /** No program can be started as things are: no repository, an unknown phase, a template that does not render. */
-  | { type: "faulted"; at: Instant; reason: string; runId?: string }
+  | { type: "faulted"; at: Instant; reason: string; runId?: string; category?: FailureCategory; agent?: string }
   /** A blocker failed and the plan says to go without this ticket. */
   | { type: "blocker_failed"; at: Instant; reason: string }
   // News of a run

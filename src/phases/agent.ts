@@ -3,15 +3,17 @@ import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { adapterFor } from "../agents/adapters.ts";
 import type { Adapter, AgentRequest } from "../agents/agent.ts";
+import { type CliFacts, capabilitiesOf, cliName, incompatibility } from "../agents/cli-facts.ts";
 import { parseVerdict } from "../agents/verdict.ts";
 import type { AgentConfig } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import type { RunFacts, TicketEvent } from "../domain/event.ts";
 import { isProviderTrouble } from "../domain/park.ts";
 import type { ExitRecord, RunSpec } from "../domain/run.ts";
-import type { AgentReport, Verdict } from "../domain/session.ts";
+import type { AgentReport, Session, Verdict } from "../domain/session.ts";
 import type { HistoryEntry } from "../domain/ticket.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
+import { forgetProbes, probeAgent } from "../executors/agent-probe.ts";
 import { startPoint } from "../git/base.ts";
 import { changedPaths, commitAll, diffText } from "../git/commit.ts";
 import { commitOf, GitError, gitText, type Repo } from "../git/git.ts";
@@ -53,7 +55,19 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     // What an earlier run left half done, a rebase say, is the next run's to finish.
     const worktree = await worktreeOf(context, repo, { leaveHead: true });
     const variables = phaseVariables(context, { base: base.name });
-    const { session, prompt: reminder } = sessionFor(context, adapter);
+    const ofAgent = { kind: "agent", provider: adapter.provider, configured: configured.env } as const;
+    const { PATH = "" } = childEnvironment(context, variables, { ...ofAgent, required: {} });
+    const probe = { adapter, command: configured.command, env: { PATH }, cwd: worktree.path, home: config.home };
+    // Without a program the run itself says where it was looked for.
+    const cli = (await probeAgent({ ...probe, defaultArgs: configured.defaultArgs }))?.cli;
+    const problem = adapter.probing && incompatibility(adapter.provider, adapter.probing, cli, configured.defaultArgs);
+    if (problem) {
+      const reason = `Agent "${context.agent}": ${problem.message}. To go on: ${problem.hint} (agents.${context.agent} in ${config.file}).`;
+      const { runId } = context.ref;
+      const event = { type: "failed", at: context.now(), runId, category: "incompatible", agent: context.agent, reason, provider: {} } as const;
+      return { kind: "news", event };
+    }
+    const { session, prompt: reminder, notes } = sessionFor(context, adapter, cli);
     const request: AgentRequest = {
       command: configured.command,
       cwd: worktree.path,
@@ -65,14 +79,11 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       ...optional("model", isStandIn(context) ? configured.model : (phase.model ?? context.ticket.model ?? configured.model)),
       ...optional("maxTurns", phase.maxTurns),
       ...optional("allowedTools", phase.allowedTools),
+      repoSettings: adapter.repoSettings.filter((path) => existsSync(join(worktree.path, path))),
+      ...optional("cli", cli),
     };
     const command = adapter.command(request);
-    const childEnv = childEnvironment(context, variables, {
-      kind: "agent",
-      provider: adapter.provider,
-      configured: configured.env,
-      required: command.env,
-    });
+    const childEnv = childEnvironment(context, variables, { ...ofAgent, required: command.env });
     // Last: what changes from here on is the run's doing, or a person's.
     const env = { ...childEnv, ...(await guardBefore(context, repo)) };
     const prompt = reminder ?? `${interruptionNote(context)}${renderPrompt(config.promptDirs, phase.promptTemplate, variables)}`;
@@ -88,7 +99,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       stop: command.stop,
       settleMs,
       data: { agent: context.agent, head: worktree.head, ...(phase.readOnly ? { files: await filesOf(worktree) } : {}) },
-      notes: [...command.notes, ...(lost ? [lost.evidence] : [])],
+      notes: [...notes, ...command.notes, ...(lost ? [lost.evidence] : [])],
     });
   },
 
@@ -132,6 +143,8 @@ async function settleWork(context: Context, spec: RunSpec, exit: ExitRecord): Pr
 async function judge(context: Context, repo: Repo, exit: ExitRecord, facts: RunFacts): Promise<TicketEvent> {
   const { phase } = context;
   const report = exit.agent;
+  // It refused what it had been found to take: the next run asks it anew.
+  if (report?.failure?.category === "incompatible") forgetProbes(context.config.home, report.provider);
   if (report?.failure) return { ...failure(context, report.failure.category, report.failure.message), ...facts };
   if (exit.end !== "result" && exit.exitCode !== 0)
     return { ...failedRun(context, exit, `${context.agent} ended with exit code ${exit.exitCode}`), ...facts };
@@ -202,22 +215,31 @@ const verdictReminder =
 
 const noVerdict = "Its final message holds no verdict";
 
+/** In which conversation a run works, what is said there instead of the task, and what is to be noted. */
+interface Conversation {
+  session: AgentRequest["session"];
+  prompt?: string;
+  notes: string[];
+}
+
 /**
  * A verdict that was forgotten is asked for once in the same conversation, and work that the provider cut short goes on in
- * its own; everything else starts a new one. `prompt` is what is said there instead of the task.
+ * its own; everything else starts a new one.
  */
-function sessionFor(context: Context, adapter: Adapter): { session: AgentRequest["session"]; prompt?: string } {
+function sessionFor(context: Context, adapter: Adapter, cli: CliFacts | undefined): Conversation {
   const settled = context.ticket.phaseHistory.filter(({ status }) => status !== "lost" && status !== "interrupted");
   const [previous, last] = [settled.at(-2), settled.at(-1)];
   const forgot = (entry: HistoryEntry | undefined) => entry?.phase === context.phase.id && entry.reason?.startsWith(noVerdict);
-  if (forgot(last) && !forgot(previous) && last?.session?.provider === adapter.provider && adapter.capabilities.resume) {
-    return { session: { kind: "resume", session: last.session }, prompt: verdictReminder };
-  }
+  const { capabilities, probing, provider } = adapter;
+  const resume = (session: Session | undefined, prompt: string): Conversation => {
+    const fresh: Conversation = { session: { kind: "new", id: randomUUID() }, notes: [] };
+    if (session === undefined || !capabilities.resume) return fresh;
+    if (!probing || capabilitiesOf(capabilities, probing, cli).resume) return { session: { kind: "resume", session }, prompt, notes: [] };
+    return { ...fresh, notes: [`${cliName(provider, cli)} cannot resume a session: the work begins anew`] };
+  };
+  if (forgot(last) && !forgot(previous) && last?.session?.provider === provider) return resume(last.session, verdictReminder);
   const cut = context.ticket.phaseHistory.at(-1);
-  if (cut?.session && adapter.capabilities.resume && isToGoOn(context, adapter, cut)) {
-    return { session: { kind: "resume", session: cut.session }, prompt: goOn };
-  }
-  return { session: { kind: "new", id: randomUUID() } };
+  return resume(cut && isToGoOn(context, adapter, cut) ? cut.session : undefined, goOn);
 }
 
 /** Whether the provider cut short a run of this phase and agent that had begun to work: before that there is nothing to remember. */

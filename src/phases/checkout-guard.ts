@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join, sep } from "node:path";
 import { UserError } from "../domain/errors.ts";
-import type { TicketEvent } from "../domain/event.ts";
+import type { RunFacts, TicketEvent } from "../domain/event.ts";
 import type { IsolationBreach } from "../domain/ticket.ts";
 import { type Difference, differences } from "../git/checkout-diff.ts";
 import { readCheckout, saveState } from "../git/checkout-state.ts";
@@ -109,11 +109,10 @@ export function withBreach(context: PhaseContext, event: TicketEvent, breach: Br
   return event.type === "passed" || event.type === "failed" || event.type === "interrupted" ? { ...event, isolation } : event;
 }
 
-function factsOf(event: Extract<TicketEvent, { type: "passed" | "failed" }>): Partial<Extract<TicketEvent, { type: "passed" }>> {
+function factsOf(event: Extract<TicketEvent, { type: "passed" | "failed" }>): RunFacts {
   const { output, agent, session, head, usage, costUsd, captured, baseSha } = event;
   const facts = { output, agent, session, head, usage, costUsd, captured, baseSha };
-  const { type: _type, at: _at, runId: _runId, ...present } = JSON.parse(JSON.stringify(facts));
-  return present;
+  return JSON.parse(JSON.stringify(facts)) as RunFacts;
 }
 
 async function compare(context: PhaseContext, before: Before, runDir: string, wasLost: boolean): Promise<Breach | undefined> {

@@ -1,3 +1,4 @@
+import { adapterFor } from "../agents/adapters.ts";
 import type { TicketEvent } from "../domain/event.ts";
 import type { ExitRecord } from "../domain/run.ts";
 import type { PhaseContext } from "./phase.ts";
@@ -47,8 +48,13 @@ export function commonEnding(context: PhaseContext, exit: ExitRecord): TicketEve
         ...session,
       };
     case "spawn_failed": {
-      const fix = context.phase.type === "agent" ? ` Install it, or correct agents.${context.agent} in ${context.config.file}.` : "";
-      return { type: "faulted", at, runId, reason: `${exit.message ?? "the program could not be started"}.${fix}` };
+      const said = exit.message ?? "the program could not be started";
+      if (context.phase.type !== "agent") return { type: "faulted", at, runId, reason: `${said}.` };
+      const { agent, config } = context;
+      const isMissing = /was not found on PATH|^\S+ does not exist$/.test(said);
+      const install = isMissing ? adapterFor(config.agents[agent]?.command ?? "", agent).probing?.install : undefined;
+      const fix = `Install it${install === undefined ? "" : ` (${install})`}, or correct agents.${agent} in ${config.file}.`;
+      return { type: "faulted", at, runId, reason: `${said}. ${fix}`, ...(isMissing ? { category: "incompatible", agent } : {}) };
     }
     case "result":
       return undefined;

@@ -27,6 +27,11 @@ export function lockDir(home: string): string {
   return join(home, "lock");
 }
 
+/** What the installed agents were found to take, a file for each of them. Whoever misses one asks the agent again. */
+export function probesDir(home: string): string {
+  return join(home, "probes");
+}
+
 export function daemonFile(home: string): string {
   return join(home, "daemon.json");
 }
