@@ -1,9 +1,10 @@
-import { mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { runCli } from "../testing/daemon.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
 import { testRunner } from "../testing/runner.ts";
+import { until } from "../testing/until.ts";
 import { installCli, type Release } from "../testing/versioned-cli.ts";
 
 const recorded = (name: string) => readFileSync(new URL(`../agents/fixtures/help/${name}.txt`, import.meta.url), "utf8");
@@ -111,19 +112,28 @@ describe("P8 a CLI that took other flags yesterday works today's tickets", () =>
     for (const note of notes) expect(log).toContain(note);
   });
 
-  it("a CLI that cannot be run or read any more holds its ticket at once, with one message, until it is replaced", async () => {
+  it("P9 a CLI that cannot be run or read any more parks its agent, with one message, until it is replaced", async () => {
     const codex: Release = { name: "codex", version: "codex-cli 2.0.0", help: without(codexHelp, "--json") };
     const { home, bin } = homeWith(codex);
     const cli = installCli(bin, codex);
     plan(home);
     const runner = await testRunner(home);
-    await runner.settle("p", { A: "needs_attention" });
-    const ticket = home.ticket("p", "A");
-    expect(ticket.error).toBe(
-      `Agent "codex": codex 2.0.0 is incompatible with orchestrator: it does not offer --json, and a run needs that to be started without a person and to be read. ` +
+    const parks = join(home.home, "state", "agents.json");
+    await until(async () => {
+      await runner.runner.tick();
+      return existsSync(parks);
+    });
+    const { codex: park } = JSON.parse(readFileSync(parks, "utf8")).parks;
+    expect(park).toMatchObject({
+      category: "incompatible",
+      reason:
+        `Agent "codex": codex 2.0.0 is incompatible with orchestrator: it does not offer --json, and a run needs that to be started without a person and to be read. ` +
         `To go on: install a release that has it (npm install --global @openai/codex@0.169.0 is the tested one), or give the work to another agent (agents.codex in ${join(home.home, "config.yaml")}).`,
-    );
-    expect(ticket.phaseHistory).toMatchObject([{ phase: "talk", status: "failure", category: "incompatible", agent: "codex" }]);
+    });
+    await runner.settle("p", { A: "ready" });
+    expect(home.ticket("p", "A").phaseHistory).toMatchObject([
+      { phase: "talk", status: "interrupted", category: "incompatible", agent: "codex" },
+    ]);
     expect(lastRun(cli.argvs())).toEqual([]);
     const { stdout } = await runCli(home, "doctor", "--json");
     const check = JSON.parse(stdout).data.checks.find(({ name }: { name: string }) => name === "agent codex");
@@ -134,7 +144,7 @@ describe("P8 a CLI that took other flags yesterday works today's tickets", () =>
     });
 
     installCli(bin, { ...codex, version: "codex-cli 2.0.1", help: codexHelp });
-    await runCli(home, "retry", "p", "A");
+    await runner.runner.intend({ type: "resume-agent", agent: "codex", by: "test" });
     await runner.settle("p", { A: "complete" });
   });
 

@@ -26,7 +26,10 @@ export type TicketEvent =
   | { type: "dispatched"; at: Instant /** Who stands in for the phase's own agent. */; agent?: string }
   /** `until` of a settle delay or of a gate has come. */
   | { type: "due"; at: Instant }
-  /** No program can be started as things are: no repository, an unknown phase, a template that does not render. */
+  /**
+   * No program can be started as things are: no repository, an unknown phase, a template that does not render. With `agent` and
+   * the category `incompatible` where the agent's program is missing, or takes no longer what a run needs.
+   */
   | { type: "faulted"; at: Instant; reason: string; runId?: string; category?: FailureCategory; agent?: string }
   /** A blocker failed and the plan says to go without this ticket. */
   | { type: "blocker_failed"; at: Instant; reason: string }

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { adapterFor } from "../agents/adapters.ts";
 import { capabilitiesOf, incompatibility } from "../agents/cli-facts.ts";
+import { probesDir } from "../state/layout.ts";
 import { tempDir } from "../testing/temp.ts";
 import { installCli, type Release } from "../testing/versioned-cli.ts";
 import { forgetProbes, probeAgent } from "./agent-probe.ts";
@@ -20,7 +21,7 @@ function machine(...releases: Release[]) {
   const [cli] = releases.map((release) => installCli(bin, release));
   const probe = (command: string, defaultArgs: string[] = []) =>
     probeAgent({ adapter: adapterFor(command, command), command, defaultArgs, env: { PATH: bin }, cwd: dir, home });
-  const kept = () => readdirSync(join(home, "probes")).map((name) => join(home, "probes", name));
+  const kept = () => readdirSync(probesDir(home)).map((name) => join(probesDir(home), name));
   return { dir, bin, home, probe, kept, asked: () => (cli?.argvs() ?? []).map((argv) => argv.join(" ")) };
 }
 

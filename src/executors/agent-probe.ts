@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs";
+import { rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { execa } from "execa";
@@ -130,12 +131,14 @@ async function ask(question: {
 }): Promise<CliFacts | undefined> {
   const { program, probing, known, defaultArgs, path } = question;
   const dir = mkdtempSync(join(tmpdir(), "orchestrator-probe-"));
-  const say = (args: string[]) => answer(program, args, { cwd: dir, env: { ...probing.env, PATH: path, HOME: dir, NO_COLOR: "1" } });
+  const say = (args: string[]) =>
+    answer(program, args, { cwd: dir, env: { ...probing.env, PATH: path, HOME: dir, TMPDIR: dir, NO_COLOR: "1" } });
   try {
     const cli = known ?? (await introduction(probing, say));
     return cli && { ...cli, tried: { ...cli.tried, ...(await tried(probing, flagsToTry(probing, cli, defaultArgs), say)) } };
   } finally {
-    rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+    // Something of it may be writing there yet.
+    await rm(dir, { recursive: true, force: true, maxRetries: 3 }).catch(() => undefined);
   }
 }
 

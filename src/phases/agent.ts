@@ -64,7 +64,15 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     if (problem) {
       const reason = `Agent "${context.agent}": ${problem.message}. To go on: ${problem.hint} (agents.${context.agent} in ${config.file}).`;
       const { runId } = context.ref;
-      const event = { type: "failed", at: context.now(), runId, category: "incompatible", agent: context.agent, reason, provider: {} } as const;
+      const event = {
+        type: "failed",
+        at: context.now(),
+        runId,
+        category: "incompatible",
+        agent: context.agent,
+        reason,
+        provider: {},
+      } as const;
       return { kind: "news", event };
     }
     const { session, prompt: reminder, notes } = sessionFor(context, adapter, cli);

@@ -29,7 +29,7 @@ export function lockDir(home: string): string {
 
 /** What the installed agents were found to take, a file for each of them. Whoever misses one asks the agent again. */
 export function probesDir(home: string): string {
-  return join(home, "probes");
+  return join(home, "cache", "agents");
 }
 
 export function daemonFile(home: string): string {
