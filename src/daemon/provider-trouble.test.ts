@@ -20,6 +20,7 @@ function troubledHome(config: Record<string, unknown> = {}, agents: Record<strin
   writeFileSync(
     program,
     `#!/bin/bash
+case "$*" in *--help*|*--version*) exit 0;; esac
 cat > /dev/null
 echo "$(date +%s%3N) $ORCH_TICKET $*" >> ${at("calls")}
 if [ -e ${at("trouble")} ]; then

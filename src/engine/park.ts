@@ -42,7 +42,7 @@ const pauses: Record<ProviderTrouble, [first: number, longest: number]> = {
 const longestLimitSeconds = 8 * 24 * 3600;
 const longestJitterSeconds = 60;
 const trialLimit = 4;
-const reasonLimit = 300;
+const reasonLimit = 1000;
 
 /** The account of an agent. */
 export function accountOf(providers: Providers | undefined, agent: string): string {
