@@ -29,6 +29,15 @@ describe("claude", () => {
   const start = ["claude", "-p", "--output-format", "stream-json", "--verbose"];
   const closed = ["--setting-sources", "user", "--strict-mcp-config"];
 
+  it("what a run may cost becomes its own limit, unless the configuration has a lower one", () => {
+    const tail = (maxUsd: number, ...defaultArgs: string[]) =>
+      run({ command: "claude", defaultArgs, maxUsd }).argv.slice(start.length + 2 + closed.length);
+    expect(tail(0.4)).toEqual(["--max-budget-usd", "0.4"]);
+    expect(tail(0.000_01)).toEqual(["--max-budget-usd", "0.0001"]);
+    expect(tail(0.4, "--max-budget-usd", "0.2")).toEqual(["--max-budget-usd", "0.2"]);
+    expect(tail(0.4, "--max-budget-usd", "2")).toEqual(["--max-budget-usd", "2", "--max-budget-usd", "0.4"]);
+  });
+
   it("a new session as root", () => {
     expect(run({ command: "claude", defaultArgs: skip, model: "opus", maxTurns: 30, isRoot: true })).toEqual({
       argv: [...start, "--session-id", id, ...closed, ...skip, "--model", "opus", "--max-turns", "30"],

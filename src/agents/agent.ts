@@ -11,6 +11,8 @@ export interface AgentRequest {
   session: { kind: "new"; id: string } | { kind: "resume"; session: Session };
   model?: string;
   maxTurns?: number;
+  /** What the run may cost at most, in USD, for CLIs that stop by themselves. */
+  maxUsd?: number;
   /** Tools in Claude Code's spelling, e.g. `Read` or `Bash(git diff *)`; undefined: all of them. */
   allowedTools?: string[];
   /** The agent is to look but not to change anything. */
@@ -51,6 +53,8 @@ export interface Capabilities {
   interactiveResume: boolean;
   model: boolean;
   maxTurns: boolean;
+  /** It stops by itself once it has cost a given sum. */
+  maxUsd: boolean;
   allowedTools: boolean;
   readOnly: boolean;
   /** How hard it thinks. */

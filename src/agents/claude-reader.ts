@@ -1,4 +1,4 @@
-import type { AgentEvent, AgentReport, Usage } from "../domain/session.ts";
+import type { AgentEvent, AgentReport, Spent, Usage } from "../domain/session.ts";
 import { classify, epochToInstant } from "./classify.ts";
 import {
   addWarning,
@@ -18,6 +18,7 @@ import {
   type StreamEnd,
   string,
   textOf,
+  tokensByModel,
   unfinished,
 } from "./stream.ts";
 
@@ -33,6 +34,8 @@ export function claudeReader(options: ReaderOptions = {}): Reader {
   let limit: { resetsAt?: string } | undefined;
   let retrying: string | undefined;
   let news = false;
+  /** One answer comes as several lines, each with the usage of its beginning: counted once, and corrected by the result. */
+  let answers = new Map<string, { model: string | null; usage: Usage }>();
 
   function read(line: Json): AgentEvent[] {
     const events: AgentEvent[] = [];
@@ -87,12 +90,38 @@ export function claudeReader(options: ReaderOptions = {}): Reader {
       errorCode = undefined;
       retrying = undefined;
     }
+    countAnswer(message);
     return array(message.content).flatMap((part): AgentEvent[] => {
       const block = object(part);
       if (block?.type === "text" && isMain) return [{ type: "text", text: clip(string(block.text) ?? "", maxEventText) }];
       if (block?.type !== "tool_use") return [];
       return [{ type: "tool_use", callId: string(block.id) ?? "", tool: string(block.name) ?? "", input: clipInput(block.input) }];
     });
+  }
+
+  function countAnswer(message: Json): void {
+    const id = string(message.id);
+    const usage = object(message.usage);
+    if (id !== undefined && usage) answers.set(id, { model: string(message.model) ?? null, usage: tokensOf(usage) });
+  }
+
+  function spent(): Spent {
+    const seen = tokensByModel();
+    for (const { model, usage } of answers.values()) seen.add(model, usage);
+    if (!result) return { byModel: seen.all(), costUsd: null, partial: true };
+    const told = tokensByModel();
+    const byModel = Object.entries(object(result.modelUsage) ?? {});
+    // The mark of a larger context is no part of the model's name elsewhere.
+    for (const [model, usage] of byModel) told.add(model.replace(/\[1m\]$/, ""), modelTokens(object(usage) ?? {}));
+    if (byModel.length === 0) told.add(null, usageOf(result));
+    const costUsd = number(result.total_cost_usd);
+    if (answers.size === 0) return { byModel: told.all(), costUsd, partial: false };
+    if (succeeded(result)) {
+      for (const { model, usage } of answers.values()) told.add(model, usage);
+      return { byModel: told.all(), costUsd, partial: true };
+    }
+    const most = mostOf(told.all(), seen.all());
+    return most === undefined ? { byModel: told.all(), costUsd, partial: false } : { byModel: most, costUsd: null, partial: true };
   }
 
   function readToolResults(line: Json): AgentEvent[] {
@@ -120,6 +149,8 @@ export function claudeReader(options: ReaderOptions = {}): Reader {
   function readResult(line: Json): AgentEvent[] {
     const text = clip(string(line.result) ?? "", maxFinalText);
     result = { ...line, result: text };
+    // A result of a failure leaves out the answer that was cut off, which costs all the same.
+    if (succeeded(line)) answers = new Map();
     const usage = usageOf(line);
     const costUsd = number(line.total_cost_usd);
     return [
@@ -181,6 +212,7 @@ export function claudeReader(options: ReaderOptions = {}): Reader {
       return read(line);
     },
     progress: () => news,
+    spent,
     end(info) {
       const failed = failure(info);
       const ok = result !== undefined && succeeded(result);
@@ -192,6 +224,7 @@ export function claudeReader(options: ReaderOptions = {}): Reader {
         finalText: ok ? (string(result?.result) ?? "") : null,
         usage: result ? usageOf(result) : null,
         costUsd: result ? number(result.total_cost_usd) : null,
+        spent: spent(),
         turns: result ? number(result.num_turns) : null,
         failure: failed,
         warnings,
@@ -207,19 +240,37 @@ function succeeded(result: Json): boolean {
 
 /** Tokens of all models, subagents included; `usage` counts the main conversation only. */
 function usageOf(result: Json): Usage {
-  const models = Object.values(object(result.modelUsage) ?? {})
-    .map(object)
-    .filter((model) => model !== undefined);
-  if (models.length > 0) {
-    const sum = (key: string) => models.reduce<number>((total, model) => total + number(model[key]), 0);
-    return {
-      inputTokens: sum("inputTokens"),
-      outputTokens: sum("outputTokens"),
-      cacheReadTokens: sum("cacheReadInputTokens"),
-      cacheWriteTokens: sum("cacheCreationInputTokens"),
-    };
+  const models = tokensByModel();
+  for (const model of Object.values(object(result.modelUsage) ?? {})) models.add(null, modelTokens(object(model) ?? {}));
+  return models.all()[0]?.usage ?? tokensOf(object(result.usage) ?? {});
+}
+
+/** The larger one of each count, where `seen` has a larger one than `told`; undefined where it has none. */
+function mostOf(told: Spent["byModel"], seen: Spent["byModel"]): Spent["byModel"] | undefined {
+  let isMore = false;
+  const used = told.filter(({ usage }) => Object.values(usage).some((count) => count > 0));
+  const most = new Map(used.map(({ model, usage }) => [model, { ...usage }]));
+  for (const { model, usage } of seen) {
+    const known = most.get(model) ?? { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
+    for (const key of Object.keys(known) as (keyof Usage)[]) {
+      if (usage[key] > known[key]) isMore = true;
+      known[key] = Math.max(known[key], usage[key]);
+    }
+    most.set(model, known);
   }
-  const usage = object(result.usage) ?? {};
+  return isMore ? [...most].map(([model, usage]) => ({ model, usage })) : undefined;
+}
+
+function modelTokens(model: Json): Usage {
+  return {
+    inputTokens: number(model.inputTokens),
+    outputTokens: number(model.outputTokens),
+    cacheReadTokens: number(model.cacheReadInputTokens),
+    cacheWriteTokens: number(model.cacheCreationInputTokens),
+  };
+}
+
+function tokensOf(usage: Json): Usage {
   return {
     inputTokens: number(usage.input_tokens),
     outputTokens: number(usage.output_tokens),

@@ -57,6 +57,7 @@ export const claude: Adapter = {
     interactiveResume: true,
     model: true,
     maxTurns: true,
+    maxUsd: true,
     allowedTools: true,
     readOnly: true,
     effort: true,
@@ -83,6 +84,7 @@ export const claude: Adapter = {
       ...toolLimits(request, kept, send),
       ...(request.model === undefined ? [] : send(["--model", request.model], "model has no effect")),
       ...(request.maxTurns === undefined ? [] : send(["--max-turns", String(request.maxTurns)], "maxTurns has no effect")),
+      ...moneyLimit(request, kept, send),
     ];
     return {
       argv: [request.command, "-p", "--output-format", "stream-json", "--verbose", ...args],
@@ -140,6 +142,13 @@ function toolLimits(request: AgentRequest, configured: string[], send: Send): st
     rules.some((rule) => rule.includes("(")) && send(["--permission-mode dontAsk"], "patterns in allowedTools have no effect").length > 0;
   const base = patterned ? [...withoutFlags(configured, permissionFlags).kept, "--permission-mode", "dontAsk"] : configured;
   return [...base, "--tools", builtIn.join(","), ...(rules.length > 0 ? ["--allowedTools", ...rules] : []), ...denied];
+}
+
+/** A lower limit of the configured arguments stays. claude refuses nothing at all, so it is a hundredth of a cent at least. */
+function moneyLimit({ maxUsd }: AgentRequest, configured: string[], send: Send): string[] {
+  const flag = "--max-budget-usd";
+  if (maxUsd === undefined || Number(flagValue(configured, [flag]) ?? Number.POSITIVE_INFINITY) <= maxUsd) return [];
+  return send([flag, String(Math.max(1, Math.ceil(maxUsd * 10_000)) / 10_000)], "the budget is watched from outside alone");
 }
 
 function bypasses(args: string[]): boolean {

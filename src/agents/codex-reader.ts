@@ -1,4 +1,4 @@
-import type { AgentEvent, AgentReport, Usage } from "../domain/session.ts";
+import type { AgentEvent, AgentReport, Spent, Usage } from "../domain/session.ts";
 import { classify } from "./classify.ts";
 import {
   addWarning,
@@ -31,6 +31,8 @@ export function codexReader(options: ReaderOptions = {}): Reader {
   let usage: Usage | null = null;
   let turn: "open" | "completed" | { failed: string } = "open";
   let trouble: string | undefined;
+  /** Whether the model has answered anything: until then nothing was used, afterwards only the end of the turn tells what. */
+  let answered = false;
   let news = false;
 
   function read(line: Json): AgentEvent[] {
@@ -84,6 +86,7 @@ export function codexReader(options: ReaderOptions = {}): Reader {
       return completed ? warn(string(item.message) ?? "") : [];
     }
     trouble = undefined;
+    answered = true;
     if (type === "agent_message") {
       if (!completed) return [];
       lastMessage = clip(string(item.text) ?? "", maxFinalText);
@@ -104,6 +107,12 @@ export function codexReader(options: ReaderOptions = {}): Reader {
     return [...events, { type: "tool_result", callId, isError, output: clip(call.output, maxEventText) }];
   }
 
+  function spent(): Spent | null {
+    if (usage === null && answered) return null;
+    const none = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
+    return { byModel: [{ model: null, usage: usage ?? none }], costUsd: null, partial: turn === "open" };
+  }
+
   function warn(message: string): AgentEvent[] {
     addWarning(warnings, message);
     return [{ type: "warning", message: clip(message, 1000) }];
@@ -120,6 +129,7 @@ export function codexReader(options: ReaderOptions = {}): Reader {
       return line ? read(line) : [];
     },
     progress: () => news,
+    spent,
     end(info) {
       const failure: AgentReport["failure"] =
         turn === "completed"
@@ -133,6 +143,7 @@ export function codexReader(options: ReaderOptions = {}): Reader {
         finalText: turn === "completed" ? lastMessage : null,
         usage,
         costUsd: null,
+        spent: spent(),
         turns: null,
         failure,
         warnings,

@@ -65,6 +65,7 @@ export const codex: Adapter = {
     interactiveResume: true,
     model: true,
     maxTurns: false,
+    maxUsd: false,
     allowedTools: false,
     readOnly: true,
     effort: true,

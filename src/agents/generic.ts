@@ -10,6 +10,7 @@ export function generic(name: string): Adapter {
       interactiveResume: false,
       model: false,
       maxTurns: false,
+      maxUsd: false,
       allowedTools: false,
       readOnly: false,
       effort: false,

@@ -1,4 +1,4 @@
-import type { AgentEvent, AgentReport, Usage } from "../domain/session.ts";
+import type { AgentEvent, AgentReport, Spent, Usage } from "../domain/session.ts";
 import { classify } from "./classify.ts";
 import {
   addWarning,
@@ -17,6 +17,7 @@ import {
   type StreamEnd,
   string,
   textOf,
+  tokensByModel,
   unfinished,
 } from "./stream.ts";
 
@@ -26,6 +27,7 @@ export function piReader(options: ReaderOptions = {}): Reader {
   const sessionPath = valueAfter(options.argv, "--session");
   const warnings: string[] = [];
   const usage: Usage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
+  const models = tokensByModel();
   let costUsd = 0;
   let turns = 0;
   let session: AgentReport["session"] = null;
@@ -91,11 +93,19 @@ export function piReader(options: ReaderOptions = {}): Reader {
     usage.outputTokens += used.outputTokens;
     usage.cacheReadTokens += used.cacheReadTokens;
     usage.cacheWriteTokens += used.cacheWriteTokens;
+    models.add(string(message.model) ?? null, used);
     const cost = number(object(spent.cost)?.total);
     costUsd += cost;
     const events: AgentEvent[] = text === "" ? [] : [{ type: "text", text: clip(text, maxEventText) }];
     if (Object.values(used).some((count) => count > 0)) events.push({ type: "usage", usage: used, costUsd: cost });
     return events;
+  }
+
+  function spent(): Spent {
+    const byModel = models.all();
+    const tokens = Object.values(usage).reduce((sum, count) => sum + count, 0);
+    // A model without a price in models.json costs nothing by pi's reckoning.
+    return { byModel, costUsd: costUsd > 0 || tokens === 0 ? costUsd : null, partial: last?.stopReason !== "stop" };
   }
 
   /** Comes once per round; after a failed round another may follow, so only an answer is told as a result. */
@@ -147,6 +157,7 @@ export function piReader(options: ReaderOptions = {}): Reader {
       return line ? (line.type === "agent_end" ? readEnd() : read(line)) : [];
     },
     progress: () => news,
+    spent,
     end(info) {
       if (/^Warning: /m.test(info.stderrTail)) {
         for (const line of info.stderrTail.split("\n").filter((text) => text.startsWith("Warning: "))) addWarning(warnings, line);
@@ -158,6 +169,7 @@ export function piReader(options: ReaderOptions = {}): Reader {
         finalText: failed === null && last ? last.text : null,
         usage: turns > 0 ? usage : null,
         costUsd: turns > 0 ? costUsd : null,
+        spent: spent(),
         turns: turns > 0 ? turns : null,
         failure: failed,
         warnings,

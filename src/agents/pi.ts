@@ -58,6 +58,7 @@ export const pi: Adapter = {
     interactiveResume: true,
     model: true,
     maxTurns: false,
+    maxUsd: false,
     allowedTools: true,
     readOnly: true,
     effort: true,

@@ -2,7 +2,7 @@
 
 import type { FailureCategory } from "../domain/failure.ts";
 import type { RunEnd } from "../domain/run.ts";
-import type { AgentEvent, AgentReport, Usage } from "../domain/session.ts";
+import type { AgentEvent, AgentReport, Spent, Usage } from "../domain/session.ts";
 import { classify } from "./classify.ts";
 
 export interface ReaderOptions {
@@ -31,6 +31,8 @@ export interface Reader {
   line(text: string, isCut?: boolean): AgentEvent[];
   /** Whether the line given last was news. Retry notices, errors and unreadable lines are none: they do not stop an idle timer. */
   progress(): boolean;
+  /** What has been used up to the line given last; null when the stream does not tell, or not yet. */
+  spent(): Spent | null;
   /** What the run came to. To be called once, after the last line. */
   end(info: StreamEnd): AgentReport;
 }
@@ -71,6 +73,22 @@ export function string(value: unknown): string | undefined {
 /** A count or an amount; anything else counts as nothing. */
 export function number(value: unknown): number {
   return typeof value === "number" && Number.isFinite(value) ? value : 0;
+}
+
+/** Token counts by model, each model once. */
+export function tokensByModel(): { add(model: string | null, usage: Usage): void; all(): Spent["byModel"] } {
+  const models = new Map<string | null, Usage>();
+  return {
+    add(model, more) {
+      const sum = models.get(model) ?? { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
+      sum.inputTokens += more.inputTokens;
+      sum.outputTokens += more.outputTokens;
+      sum.cacheReadTokens += more.cacheReadTokens;
+      sum.cacheWriteTokens += more.cacheWriteTokens;
+      models.set(model, sum);
+    },
+    all: () => [...models].map(([model, usage]) => ({ model, usage: { ...usage } })),
+  };
 }
 
 /** The beginning and the end of a long text, with the middle left out. */
@@ -116,6 +134,7 @@ const endings: Partial<Record<RunEnd, { category: FailureCategory; message: stri
   stopped: { category: "aborted", message: "it was stopped" },
   timeout: { category: "timeout", message: "it ran out of time" },
   idle: { category: "stalled", message: "it fell silent" },
+  budget: { category: "budget", message: "it used up its budget" },
   output_limit: { category: "infrastructure", message: "it wrote more than is kept" },
   spawn_failed: { category: "environment", message: "it could not be started" },
 };

@@ -26,6 +26,7 @@ export function textReader(provider: string, options: ReaderOptions = {}): Reade
       return news ? [{ type: "text", text: clip(text, maxEventText) }] : [];
     },
     progress: () => news,
+    spent: () => null,
     end(info) {
       const output = leftOut > 0 ? `${head}[… ${leftOut} characters left out …]\n${tail}` : head + tail;
       const text = output.trim();

@@ -241,6 +241,41 @@ export const commands: readonly Command[] = [
     load: () => import("./logs.ts"),
   },
   {
+    name: "cost",
+    summary: "show what agents have cost",
+    options: [
+      {
+        flags: "--by <what>",
+        summary: "a line per plan (default), ticket, phase, agent, model or day",
+        choices: ["plan", "ticket", "phase", "agent", "model", "day"],
+      },
+      { flags: "-p, --plan <id>", summary: "only this plan" },
+      { flags: "--since <time>", summary: "only what ended since: 90s, 10m, 2h, 3d or a date" },
+    ],
+    json: true,
+    details:
+      "Needs no daemon. Money is what the agent's own program says, else tokens at the price of their model; where neither is known the tokens are counted and the money is not. Runs under way are not in it. A day is one of UTC.",
+    examples: ["orchestrator cost", "orchestrator cost --by ticket --plan auth", "orchestrator cost --by day --since 7d --json"],
+    load: () => import("./cost.ts"),
+  },
+  {
+    name: "budget",
+    summary: "set what a plan or a ticket may cost",
+    arguments: [plan, { name: "ticketId", summary: "the ticket; without it, the plan", optional: true }],
+    options: [
+      { flags: "--usd <sum>", summary: "in US dollars, over all its runs; none: no cap" },
+      { flags: "--tokens <count>", summary: "in tokens, over all its runs; none: no cap" },
+    ],
+    details:
+      "The same as editing budgetUsd or budgetTokens in plan.json or in the ticket's file. What waits for room goes on by itself, in the same conversation with its agent.",
+    examples: [
+      "orchestrator budget auth --usd 20",
+      "orchestrator budget auth T-3 --usd 5 --tokens 3000000",
+      "orchestrator budget auth --usd none",
+    ],
+    load: () => import("./budget.ts"),
+  },
+  {
     name: "sessions",
     summary: "list a ticket's conversations with agents",
     arguments: ticket,

@@ -108,7 +108,7 @@ function command(intentOf: (snapshot: ReadWorld, context: Context, args: string[
   };
 }
 
-/** Has an intent applied and prints the answer. UserError "conflict" when it is refused. */
+/** Has an intent applied and prints the answer. Throws a UserError (conflict) when it is refused. */
 export async function carryOut(context: Context, config: Config, intent: Intent): Promise<Ending> {
   const answer = await sendOrApply(context, config, intent);
   if (answer === undefined) {

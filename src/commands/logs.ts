@@ -5,13 +5,14 @@ import type { Context } from "../app.ts";
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import type { AgentEvent } from "../domain/session.ts";
-import { type Instant, instant, toInstant } from "../domain/time.ts";
+import type { Instant } from "../domain/time.ts";
 import { runFiles } from "../executors/run-files.ts";
 import { daemonLogFile, journalFile, runDir, ticketLogFile } from "../state/layout.ts";
 import { type TimelineEvent, timelineText } from "../views/timeline.ts";
 import { transcriptText } from "../views/transcript.ts";
 import type { Ending } from "./command.ts";
 import { printable } from "./print.ts";
+import { sinceOf } from "./seconds.ts";
 import { onStopSignals } from "./signals.ts";
 import { readWorld, takePlan, takeTicket, unknown } from "./world.ts";
 
@@ -207,20 +208,6 @@ function newestRun(config: Config, ticket: Ticket, phase: string | undefined): s
 }
 
 /** The instant that `90s`, `10m`, `2h`, `3d` before now or a date means. */
-function sinceOf(text: string, now: number): Instant {
-  const ago = /^(\d+)([smhd])$/.exec(text);
-  if (ago) {
-    const unit = { s: 1, m: 60, h: 3600, d: 86_400 }[ago[2] ?? "s"] ?? 1;
-    return instant(now - Number(ago[1]) * unit * 1000);
-  }
-  const at = toInstant(text);
-  if (at !== undefined) return at;
-  throw new UserError(`--since does not understand ${JSON.stringify(text)}.`, {
-    hint: "write 90s, 10m, 2h, 3d, or a date such as 2026-01-31T12:00:00Z",
-    exit: "usage",
-  });
-}
-
 function parsed<T>(line: string): T | undefined {
   try {
     const value: unknown = JSON.parse(line);

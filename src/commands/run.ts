@@ -96,7 +96,10 @@ async function work(context: Context, opened: Opened, where: Where, signals: Sto
     tell(ticket);
     const isRunning = ticket?.activity.state === "running";
     if (stops > 1 || (stops > 0 && !isRunning)) return signals.ending();
-    return hasEnded(ticket) ? end(context, where, ticket) : undefined;
+    if (hasEnded(ticket)) return end(context, where, ticket);
+    const wait = isRunning ? undefined : runner.budgetWait(where.planId, where.ticketId);
+    if (wait) throw new UserError(wait.message, { hint: wait.command, exit: "limit" });
+    return undefined;
   });
 }
 

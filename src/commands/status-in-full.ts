@@ -2,12 +2,13 @@ import * as z from "zod";
 import type { Context } from "../app.ts";
 import type { Config } from "../domain/config.ts";
 import { type PlanRow, planRow, planRows } from "../views/rows.ts";
+import { type BudgetNotes, budgetNotes } from "./budget-notes.ts";
 import type { Ending } from "./command.ts";
 import { readPhases } from "./phase-reader.ts";
 import { printJson } from "./print.ts";
 import { type Snapshot, snapshotOf } from "./snapshot.ts";
 import type { StatusOptions } from "./status.ts";
-import { printStatus } from "./status-text.ts";
+import { hasCaps, printStatus } from "./status-text.ts";
 import { readWorld, takePlan } from "./world.ts";
 
 // A parser compiled for a handful of files costs more than it saves.
@@ -36,8 +37,10 @@ export async function showInFull(context: Context, options: StatusOptions): Prom
 function show(context: Context, config: Config, { world, problems }: Snapshot, options: StatusOptions): void {
   const rows = options.plan === undefined ? planRows(world, problems) : [rowOf({ world, problems }, options.plan)];
   const [only] = rows;
-  if (options.json) printJson(context, options.plan === undefined ? rows.map(planJson) : only && planJson(only));
-  else printStatus(context, rows, config, options.plan !== undefined);
+  const notes: BudgetNotes = hasCaps(rows, config) ? budgetNotes(config) : new Map();
+  if (options.json)
+    printJson(context, options.plan === undefined ? rows.map((row) => planJson(row, notes)) : only && planJson(only, notes));
+  else printStatus(context, rows, config, options.plan !== undefined, notes);
 }
 
 function rowOf({ world, problems }: Snapshot, id: string): PlanRow {
@@ -49,13 +52,14 @@ function rowOf({ world, problems }: Snapshot, id: string): PlanRow {
 }
 
 /** The shape of the first seed, `{plan, tickets}`, and what it could not say. */
-function planJson(row: PlanRow): object {
+function planJson(row: PlanRow, notes: BudgetNotes): object {
   return {
     id: row.id,
     plan: row.plan ?? null,
     tickets: row.tickets.map(({ ticketId, ticket, problem }) => ({
       ...(ticket ?? { ticketId, status: "unreadable" }),
       ...(problem === undefined ? {} : { problem }),
+      ...(notes.has(`${row.id}/${ticketId}`) ? { waitsForBudget: notes.get(`${row.id}/${ticketId}`)?.message } : {}),
     })),
     problems: row.problems,
   };

@@ -9,7 +9,7 @@ import { planRows } from "../views/rows.ts";
 import type { Ending } from "./command.ts";
 import { readPhases } from "./phase-reader.ts";
 import { snapshotOf } from "./snapshot.ts";
-import { printStatus } from "./status-text.ts";
+import { hasCaps, printStatus } from "./status-text.ts";
 
 export interface StatusOptions {
   plan?: string;
@@ -22,19 +22,20 @@ export interface StatusOptions {
  * any file; the full reader does the rest and shows the same where both can.
  */
 export async function run(context: Context, _args: string[], options: StatusOptions): Promise<Ending> {
-  if (!options.json && !options.watch && showAtGlance(context, options.plan)) return "ok";
+  if (!options.json && !options.watch && (await showAtGlance(context, options.plan))) return "ok";
   const { showInFull } = await import("./status-in-full.ts");
   return showInFull(context, options);
 }
 
 /** False, with nothing shown, when there is something that only the full reader can tell. */
-function showAtGlance(context: Context, plan: string | undefined): boolean {
+async function showAtGlance(context: Context, plan: string | undefined): Promise<boolean> {
   const { env, cwd, configFile } = context;
   const config = glanceAtConfig({ explicit: configFile, env, cwd }, checkOf(configSchema, { refuseUnknownKeys: true }));
   const plans = config && glanceAtPlans(config.stateDir, { plan: checkOf(planSchema), ticket: checkOf(ticketSchema) });
   if (!plans || (plan !== undefined && !plans.has(plan))) return false;
   const { world, problems } = snapshotOf(plans, config, readPhases);
   const rows = planRows(world, problems).filter(({ id }) => plan === undefined || id === plan);
-  printStatus(context, rows, config, plan !== undefined);
+  const notes = hasCaps(rows, config) ? (await import("./budget-notes.ts")).budgetNotes(config) : new Map();
+  printStatus(context, rows, config, plan !== undefined, notes);
   return true;
 }

@@ -1,4 +1,5 @@
 import type { Context } from "../app.ts";
+import { createCosts } from "../daemon/costs.ts";
 import { runningDaemon } from "../daemon/holder.ts";
 import { createLiveWorld } from "../daemon/live-world.ts";
 import { instant } from "../domain/time.ts";
@@ -21,7 +22,9 @@ export async function run(context: Context, args: string[], options: { json?: bo
   const world = createLiveWorld(index, () => config, false);
   const { planId, ticketId } = takeTicket(world, args);
   const facts = { now: instant(Date.now()), daemonRuns: runningDaemon(config.home) !== undefined };
-  const limits = limitsOf(config, spaceProblem([config.stateDir, config.worktreeRoot], config.minFreeMiB), parksOf(config).parks);
+  const costs = createCosts({ config: () => config, world, now: () => facts.now, log: { warn: () => {} } });
+  const stopped = spaceProblem([config.stateDir, config.worktreeRoot], config.minFreeMiB);
+  const limits = limitsOf(config, stopped, parksOf(config).parks, costs.spending());
   const reasons = explain(world, planId, ticketId, limits, facts);
   const view = world.plans.get(planId);
   const row = view && ticketRow(view, ticketId);

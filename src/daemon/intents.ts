@@ -65,6 +65,14 @@ async function applyToPlan(tools: IntentTools, view: PlanView, intent: PlanInten
       tools.changed();
       return { result: "applied", message: `Plan "${intent.planId}" goes on.` };
     }
+    case "budget-plan": {
+      const { budgetUsd, budgetTokens } = intent;
+      const usd = budgetUsd === undefined ? {} : { budgetUsd };
+      await tools.index.updatePlan(intent.planId, { ...usd, ...(budgetTokens === undefined ? {} : { budgetTokens }) });
+      tools.world.refresh(intent.planId);
+      tools.changed();
+      return { result: "applied", message: `The budget of plan "${intent.planId}" is set.` };
+    }
     case "cancel-plan":
       return cancelPlan(tools, view, intent, id);
     case "upgrade-workflow":

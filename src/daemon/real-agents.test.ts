@@ -6,6 +6,8 @@ import { execa } from "execa";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { adapterFor } from "../agents/adapters.ts";
 import type { Session } from "../domain/session.ts";
+import { ledgerFile } from "../state/layout.ts";
+import { readLedger } from "../state/ledger.ts";
 import { runCli } from "../testing/daemon.ts";
 import { testHome } from "../testing/home.ts";
 import { agentEnvironment } from "../testing/model-server/cli-home.ts";
@@ -84,6 +86,10 @@ describe.each<Cli>(["claude", "codex", "pi"])("with the real %s", (cli) => {
     for (const entry of history) expect(entry.session?.provider).toBe(cli);
     for (const entry of history) expect(entry.usage?.outputTokens).toBeGreaterThan(0);
     expect(new Set(history.map(({ session }) => session?.id)).size).toBe(5);
+    // Each answer of the scripted model says 100 tokens of input and 10 of output.
+    const { entries } = readLedger(ledgerFile(join(home.home, "state"), "p"));
+    const answered = server.requests.filter(({ conversation }) => conversation !== undefined).length;
+    expect(entries.reduce((sum, { usage }) => sum + (usage?.inputTokens ?? 0) + (usage?.outputTokens ?? 0), 0)).toBe(110 * answered);
     expect(processesOf(home.dir)).toEqual([]);
 
     const listed = JSON.parse((await runCli(home, "sessions", "p", "A", "--json")).stdout) as { phase: string; session: Session }[];

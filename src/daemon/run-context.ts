@@ -5,6 +5,7 @@ import type { RunRef } from "../domain/run.ts";
 import { resolveTicket } from "../domain/ticket.ts";
 import type { Instant } from "../domain/time.ts";
 import { phaseById, type RunPhase } from "../domain/workflow.ts";
+import { budgetsOf, reservation, type Spending } from "../engine/budget.ts";
 import { agentOf } from "../engine/schedule.ts";
 import { type World, workflowOf } from "../engine/world.ts";
 import { isNamedByUs } from "../git/refs.ts";
@@ -15,7 +16,14 @@ import { lockDir, runDir } from "../state/layout.ts";
 /** What the phase of a run may know, as things stand now. Throws a UserError that says why it cannot be told. */
 export function runContext(
   ref: RunRef,
-  { world, config, daemonEnv, self, now }: Pick<PhaseContext, "daemonEnv" | "self"> & { world: World; config: Config; now(): Instant },
+  {
+    world,
+    config,
+    daemonEnv,
+    self,
+    now,
+    spending,
+  }: Pick<PhaseContext, "daemonEnv" | "self"> & { world: World; config: Config; now(): Instant; spending(): Spending },
 ): PhaseContext {
   const view = world.plans.get(ref.planId);
   const ticket = view?.tickets.get(ref.ticketId);
@@ -40,6 +48,12 @@ export function runContext(
     isOwnBranch: ownBranches(world, config),
     daemonEnv,
     self,
+    budget() {
+      const now = spending();
+      const [usd, tokens] = [reservation(phase, "usd", now), reservation(phase, "tokens", now)];
+      const reserved = { ...(usd === null ? {} : { usd }), ...(tokens === null ? {} : { tokens }) };
+      return { limits: budgetsOf(world, now).limits(view, ticket, phase), reserved };
+    },
     now,
   };
 }

@@ -5,6 +5,7 @@ import type { RunRef } from "../domain/run.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import { epochMs, type Instant, instant } from "../domain/time.ts";
 import type { Workflow } from "../domain/workflow.ts";
+import { budgetsOf, budgetWait } from "../engine/budget.ts";
 import { type Decision, type Schedule, schedule } from "../engine/schedule.ts";
 import { transition } from "../engine/transition.ts";
 import { limitsOf, planStatus, workflowOf } from "../engine/world.ts";
@@ -18,6 +19,7 @@ import type { Change, Index } from "../state/index.ts";
 import type { JournalRecord } from "../state/journal.ts";
 import { runDir } from "../state/layout.ts";
 import { Fenced, type PendingIntent } from "../state/tickets.ts";
+import { createCosts } from "./costs.ts";
 import { applyIntent } from "./intents.ts";
 import type { LiveWorld } from "./live-world.ts";
 import { notify } from "./notify.ts";
@@ -56,6 +58,8 @@ export interface Runner {
   intend(intent: Intent, id?: string): Promise<Answer>;
   /** Whether new runs may start. */
   setDispatching(on: boolean): void;
+  /** Why a ticket that could go on waits for money or tokens; undefined when it does not. */
+  budgetWait(planId: string, ticketId: string): { message: string; command?: string } | undefined;
   /** The tickets that have a run now. */
   running(): { planId: string; ticket: Ticket }[];
   /** Stops every run; each goes on where it was with the next daemon. */
@@ -95,23 +99,28 @@ export function createRunner(parts: RunnerParts): Runner {
   const ticketOf = (ref: { planId: string; ticketId: string }): Ticket | undefined =>
     world.plans.get(ref.planId)?.tickets.get(ref.ticketId);
 
+  const costs = createCosts({ config: parts.config, world, now, log });
   const runs = createRuns({
     executor,
     log,
     now,
     ticketOf,
-    contextOf: (ref) => runContext(ref, { ...parts, config: parts.config(), now }),
+    contextOf: (ref) => runContext(ref, { ...parts, config: parts.config(), now, spending: costs.spending }),
     runDirOf: (ref) => runDir(parts.config().home, ref),
     report,
     onSettled: release,
   });
-  executor.onHint((ref) => void runs.check(ref));
+  executor.onHint((ref) => {
+    void runs.check(ref);
+    stopOverdrawn();
+  });
 
-  async function apply(planId: string, ticketId: string, event: TicketEvent, settles?: string): Promise<{ refused?: string }> {
+  async function apply(planId: string, ticketId: string, news: TicketEvent, settles?: string): Promise<{ refused?: string }> {
     return queue.run(`${planId}/${ticketId}`, async () => {
       const view = world.plans.get(planId);
       const before = view?.tickets.get(ticketId);
       if (!view || !before) return { refused: `There is no ticket ${planId}/${ticketId}.` };
+      const event = await withCost(planId, before, news);
       const workflow = workflowOf(view, before);
       const step = transition(before, typeof workflow === "string" ? noPhases(workflow) : workflow, event, policy());
       const refusal = step.refused === undefined ? {} : { refused: step.refused };
@@ -129,6 +138,22 @@ export function createRunner(parts: RunnerParts): Runner {
       changed();
       return {};
     });
+  }
+
+  /** The news of a run's end with what the run cost, once that is in the ledger: after a crash in between it is found there. */
+  async function withCost(planId: string, { ticketId, activity }: Ticket, news: TicketEvent): Promise<TicketEvent> {
+    if (activity.state !== "running" || !("runId" in news) || news.runId !== activity.runId || news.type === "session") return news;
+    const cost = await costs.enter({ planId, ticketId, runId: activity.runId }, news);
+    return news.type === "pending" ? news : { ...news, ...cost };
+  }
+
+  /** Stops the runs under a cap that they have used up together; each has limits of its own besides. */
+  function stopOverdrawn(): void {
+    if (closed || running().length === 0) return;
+    for (const { planId, ticketId } of budgetsOf(world, costs.spending()).overdrawn()) {
+      const ticket = ticketOf({ planId, ticketId });
+      if (ticket?.activity.state === "running" && !ticket.activity.stop) void runs.stop(refOf(planId, ticket), "budget");
+    }
   }
 
   async function commit(planId: string, ticket: Ticket, settles: string | undefined, refused: string | undefined): Promise<Ticket> {
@@ -247,7 +272,7 @@ export function createRunner(parts: RunnerParts): Runner {
       idle.parks === parks.all() &&
       (stopped ?? wasStopped) === undefined;
     if (isIdle) return { decisions: [], nextAt: idle?.nextAt };
-    const found = schedule(world, limitsOf(config, stopped, parks.all()), at, parts.select);
+    const found = schedule(world, limitsOf(config, stopped, parks.all(), costs.spending()), at, parts.select);
     const mayWait = found.decisions.length === 0 && parts.select === undefined;
     idle = mayWait ? { version: world.version(), config, parks: parks.all(), since: at, nextAt: found.nextAt } : undefined;
     return found;
@@ -272,6 +297,7 @@ export function createRunner(parts: RunnerParts): Runner {
   }
 
   function tellRemoved(planId: string): void {
+    costs.forget(planId);
     const left = running().flatMap((run) => (run.planId === planId ? [run.ticket.ticketId] : []));
     const going = left.length === 0 ? "" : `; the runs of ${left.join(", ")} go on to their own end, and count once the folder is back`;
     const instead = `To stop a plan, use: orchestrator pause-plan ${planId}; to end it for good: orchestrator cancel-plan ${planId}`;
@@ -292,6 +318,7 @@ export function createRunner(parts: RunnerParts): Runner {
     for (const planId of world.takeDirty()) await updatePlan(planId);
     // Hints may be lost: whatever runs is looked at again.
     await Promise.all(running().map(({ planId, ticket }) => runs.check(refOf(planId, ticket))));
+    stopOverdrawn();
     await queue.run("look", look);
   }
 
@@ -375,6 +402,7 @@ export function createRunner(parts: RunnerParts): Runner {
     setDispatching: (on) => {
       dispatching = on;
     },
+    budgetWait: (planId, ticketId) => budgetWait(world, budgetsOf(world, costs.spending()), planId, ticketId),
     running,
     stopRuns,
     quiet,

@@ -23,7 +23,7 @@ export interface Runs {
   /** As `check`, for a run of an earlier daemon: what that one had not started yet is not started any more. Never rejects. */
   takeUp(ref: RunRef): Promise<void>;
   /** Asks a run to stop; a request that fails is repeated with every look at the run. Never rejects. */
-  stop(ref: RunRef): Promise<void>;
+  stop(ref: RunRef, why?: "budget"): Promise<void>;
   /** Whether anything is being done about a run. */
   isBusy(): boolean;
   close(): void;
@@ -183,9 +183,9 @@ export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, 
     start,
     check: (ref) => check(ref),
     takeUp: (ref) => check(ref, true),
-    async stop(ref) {
+    async stop(ref, why) {
       try {
-        await executor.cancel(ref);
+        await executor.cancel(ref, why);
       } catch (error) {
         log.error({ err: error, ...ref }, "a run could not be asked to stop; it is tried again");
       }

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { Price } from "./session.ts";
 import { maxSeconds } from "./time.ts";
 
 const CommandLine = z.union([z.string().min(1), z.array(z.string()).min(1)]);
@@ -64,6 +65,12 @@ export const ConfigFile = z.looseObject({
   ghCommand: z.string().default("gh"),
   /** Name → command; what `checks` and `merge` phases run when neither phase nor plan says. */
   checks: z.record(z.string(), CommandLine).optional(),
+  /** What all agents may cost together from midnight to midnight (UTC), in USD. */
+  budgetUsdPerDay: z.number().min(0).optional(),
+  /** What a run without a budgetUsd of its phase is taken to cost before it starts, in USD; absent: the mean of earlier runs. */
+  runEstimateUsd: z.number().min(0).optional(),
+  /** Model → price, for models that the program does not know or that cost you something else. */
+  prices: z.record(z.string(), Price).default({}),
   /** Program that is told when a ticket needs a person: JSON on stdin. */
   notifyCommand: CommandLine.optional(),
   /** How agents that wait for their provider come back: by themselves when their time has come, or by a person's command alone. */

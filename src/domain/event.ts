@@ -4,14 +4,18 @@ import type { Session, Usage } from "./session.ts";
 import type { AfterStop, IsolationBreach } from "./ticket.ts";
 import type { Instant } from "./time.ts";
 
+/** What a run used, as far as it is known. */
+export interface Cost {
+  usage?: Usage;
+  costUsd?: number;
+}
+
 /** What a run leaves in its history entry, whether it passed or not. */
-export interface RunFacts {
+export interface RunFacts extends Cost {
   output?: string;
   agent?: string;
   session?: Session;
   head?: string;
-  usage?: Usage;
-  costUsd?: number;
   /** Values for the ticket's context. */
   captured?: Record<string, string>;
   /** Commit the branch starts from, once known. */
@@ -30,7 +34,7 @@ export type TicketEvent =
    * No program can be started as things are: no repository, an unknown phase, a template that does not render. With `agent` and
    * the category `incompatible` where the agent's program is missing, or takes no longer what a run needs.
    */
-  | { type: "faulted"; at: Instant; reason: string; runId?: string; category?: FailureCategory; agent?: string }
+  | ({ type: "faulted"; at: Instant; reason: string; runId?: string; category?: FailureCategory; agent?: string } & Cost)
   /** A blocker failed and the plan says to go without this ticket. */
   | { type: "blocker_failed"; at: Instant; reason: string }
   // News of a run
@@ -52,9 +56,18 @@ export type TicketEvent =
   /** Not done yet (a poll's 1), or not possible now (75): look again later. Costs nothing. `durationMs`: what the look took, by a monotonic clock. */
   | { type: "pending"; at: Instant; runId: string; durationMs: number; reason?: string }
   /** We stopped it, or it was never started: costs nothing. */
-  | { type: "interrupted"; at: Instant; runId: string; reason: string; session?: Session; isolation?: IsolationBreach }
+  | ({
+      type: "interrupted";
+      at: Instant;
+      runId: string;
+      reason: string;
+      /** `budget`: a cap of its ticket, its plan or the day was used up. */
+      category?: FailureCategory;
+      session?: Session;
+      isolation?: IsolationBreach;
+    } & Cost)
   /** Its host died under it. */
-  | { type: "lost"; at: Instant; runId: string; reason: string; session?: Session }
+  | ({ type: "lost"; at: Instant; runId: string; reason: string; session?: Session } & Cost)
   /** The daemon ends and takes its runs along. */
   | { type: "stop_requested"; at: Instant }
   // What people do
@@ -81,6 +94,8 @@ export type Intent =
   | { type: "cancel"; planId: string; ticketId: string; by: string; reason: string }
   | { type: "approve"; planId: string; ticketId: string; by: string; message?: string }
   | { type: "reject"; planId: string; ticketId: string; by: string; feedback: string }
+  /** New caps of a plan; null takes one away, an absent one stays. */
+  | { type: "budget-plan"; planId: string; by: string; budgetUsd?: number | null; budgetTokens?: number | null }
   | { type: "pause-plan"; planId: string; by: string; reason: string }
   | { type: "resume-plan"; planId: string; by: string }
   | { type: "cancel-plan"; planId: string; by: string; reason: string }

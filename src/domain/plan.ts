@@ -34,6 +34,10 @@ export const Plan = z.looseObject({
   baseBranch: z.string().nullable().default(null),
   /** Runs at once within this plan. */
   maxParallel: z.number().int().min(1).nullable().default(null),
+  /** What all runs of its tickets may cost together, in USD; nothing starts that might not fit. */
+  budgetUsd: z.number().min(0).nullable().default(null),
+  /** The same in tokens. */
+  budgetTokens: z.number().int().min(0).nullable().default(null),
   onBlockerFailed: OnBlockerFailed.default("wait"),
   checks: z
     .record(z.string(), z.union([z.string().min(1), z.array(z.string()).min(1)]))

@@ -2,7 +2,7 @@
  * A run is one start of one phase. These records are what daemon and shim exchange through the run's folder
  * `run/<plan>/<ticket>/<runId>/`; they hold no secret values and no schema library, so that the shim stays small.
  */
-import type { AgentReport } from "./session.ts";
+import type { AgentReport, Price } from "./session.ts";
 import type { Instant } from "./time.ts";
 
 /** Where a run belongs. `runId` is unique within its ticket, e.g. "0007-implement". */
@@ -10,6 +10,14 @@ export interface RunRef {
   planId: string;
   ticketId: string;
   runId: string;
+}
+
+/** What a run may use at most before it is stopped. */
+export interface RunLimit {
+  unit: "usd" | "tokens";
+  amount: number;
+  /** Whose cap it is: the phase's own for each run, or what a wider one had left. */
+  of: "phase" | "ticket" | "plan" | "day";
 }
 
 /** spec.json: what the shim is to run. */
@@ -29,6 +37,13 @@ export interface RunSpec extends RunRef {
   reader: string | null;
   /** Cumulative token counts of the resumed session so far, for CLIs that report totals (codex). */
   priorUsage?: { inputTokens: number; outputTokens: number; cacheReadTokens: number; cacheWriteTokens: number };
+  /** The model that was asked for; absent: whatever the CLI takes by itself. */
+  model?: string;
+  /** Prices of the configuration, which come before those of the program. */
+  prices?: Record<string, Price>;
+  limits?: RunLimit[];
+  /** What was kept back for it under every cap, as far as anybody knew. */
+  reserved?: { usd?: number; tokens?: number };
   wallMs: number;
   /** No output for this long ends the run; null: only the wall time counts. */
   idleMs: number | null;
@@ -61,6 +76,7 @@ export type RunEnd =
   | "timeout" // wall time
   | "idle" // silence
   | "stopped" // we asked it to stop
+  | "budget" // it used up what it may use; we ended it
   | "output_limit" // it wrote more than a sane program does
   | "spawn_failed"; // it never started; `message` says why
 

@@ -19,6 +19,25 @@ export const Usage = z.object({
 });
 export type Usage = z.infer<typeof Usage>;
 
+/** US dollars per million tokens. */
+export const Price = z.object({
+  input: z.number().min(0),
+  output: z.number().min(0),
+  cacheRead: z.number().min(0),
+  cacheWrite: z.number().min(0),
+});
+export type Price = z.infer<typeof Price>;
+
+/** What a run of an agent has used so far, as far as its stream tells. */
+export interface Spent {
+  /** By model; null: the stream does not name it. */
+  byModel: { model: string | null; usage: Usage }[];
+  /** What the CLI itself says it cost, in USD; null when it does not say. */
+  costUsd: number | null;
+  /** The stream has not come to its end: it may have been more. */
+  partial: boolean;
+}
+
 /** Everything an agent says, whatever its vendor; one line of transcript.jsonl each. */
 export type AgentEvent =
   | { type: "session"; session: Session }
@@ -39,6 +58,8 @@ export interface AgentReport {
   finalText: string | null;
   usage: Usage | null;
   costUsd: number | null;
+  /** Null when the stream tells nothing of it; absent in records of earlier versions. */
+  spent?: Spent | null;
   turns: number | null;
   /** Set when the stream itself says that the run failed; an exit code of 0 does not outweigh it. */
   failure: { category: FailureCategory; message: string; resetsAt?: string } | null;

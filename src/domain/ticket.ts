@@ -97,6 +97,10 @@ const plannerFields = {
   agent: z.string().nullable().default(null),
   model: z.string().nullable().default(null),
   priority: Priority.nullable().default(null),
+  /** What all its runs may cost together, in USD; nothing starts that might not fit. */
+  budgetUsd: z.number().min(0).nullable().default(null),
+  /** The same in tokens. */
+  budgetTokens: z.number().int().min(0).nullable().default(null),
   createdAt: z.string().nullable().default(null),
 };
 

@@ -62,6 +62,10 @@ const AgentPhase = z.strictObject({
   scope: z.strictObject({ allow: z.array(z.string()).optional(), deny: z.array(z.string()).optional() }).optional(),
   /** In which form the final message must hold a verdict; without it a bare PASS or FAIL is still heeded. */
   verdict: z.enum(["json", "passfail", "steps"]).optional(),
+  /** What one run may cost before it is stopped and fails, in USD. */
+  budgetUsd: z.number().positive().optional(),
+  /** The same in tokens: input, output, cache reads and cache writes together. */
+  budgetTokens: z.number().int().positive().optional(),
 });
 
 const PollPhase = z.strictObject({

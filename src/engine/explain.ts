@@ -1,6 +1,7 @@
 import { didYouMean } from "../domain/errors.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import type { Instant } from "../domain/time.ts";
+import { budgetsOf, shortageText } from "./budget.ts";
 import { claimsOf } from "./claims.ts";
 import { accountOf, parkText } from "./park.ts";
 import { agentsOf, isFree, shares, trialsOf, usedShares } from "./schedule.ts";
@@ -36,6 +37,7 @@ export interface Reason {
     | "approval"
     | "limit"
     | "parked"
+    | "budget"
     | "no_workflow"
     | "running"
     | "stopping"
@@ -202,6 +204,8 @@ function ofLimits(
   { now }: Circumstances,
 ): Reason[] {
   if (!phase) return [];
+  const shortage = limits.spending && budgetsOf(world, limits.spending).shortage(view, ticket, phase);
+  if (shortage) return [{ code: "budget", ...shortageText(shortage, view.plan.id, ticket.ticketId, phase.id) }];
   const used = usedShares(world, limits);
   const { providers } = limits;
   const agents = agentsOf(phase, ticket, view, limits);

@@ -2,6 +2,7 @@ import { caseFold } from "../domain/ids.ts";
 import { type Activity, priorities, resolveTicket, type Ticket } from "../domain/ticket.ts";
 import { type Instant, secondsBetween } from "../domain/time.ts";
 import type { FlatPhase } from "../domain/workflow.ts";
+import { budgetsOf, nextDay } from "./budget.ts";
 import { claimsOf } from "./claims.ts";
 import { accountOf, opensAt, placesOf } from "./park.ts";
 import { currentPhase, longestBackoffSeconds, tryLaterSeconds } from "./transition.ts";
@@ -84,6 +85,7 @@ export function schedule(world: World, limits: Limits, now: Instant, eligible: E
   if (limits.stopped !== undefined) return { decisions, nextAt };
   const trials = trialsOf(world, limits);
   const claims = ready.some(({ ticket }) => ticket.activity.state === "queued") ? claimsOf(world, limits.worktreeRoot) : undefined;
+  const budgets = limits.spending && budgetsOf(world, limits.spending);
   const setBack = ticketsToSetBack(limits);
   const late = ({ ticket }: Candidate) => (setBack.has(`${ticket.planId}/${ticket.ticketId}`) ? 1 : 0);
   for (const { view, ticket, phase } of ready.sort((a, b) => late(a) - late(b) || inOrder(a, b))) {
@@ -95,11 +97,17 @@ export function schedule(world: World, limits: Limits, now: Instant, eligible: E
     }
     const needed = shares(view, ticket, phase, limits, agent);
     if (needed.some((share) => (used.get(share.key) ?? 0) >= share.limit)) continue;
+    const shortage = budgets?.shortage(view, ticket, phase);
+    if (shortage) {
+      if (shortage.of === "day") lookAgain(nextDay(now));
+      continue;
+    }
     if (ticket.activity.state === "queued") {
       if (claims?.holder(view, ticket)) continue;
       claims?.take(view, ticket);
     }
     for (const share of needed) used.set(share.key, (used.get(share.key) ?? 0) + 1);
+    budgets?.take(view, ticket, phase);
     if (agent !== undefined) count(trials, accountOf(limits.providers, agent));
     const standIn = agent === undefined || agent === agents[0] ? {} : { agent };
     decisions.push({ do: "dispatch", planId: view.plan.id, ticketId: ticket.ticketId, ...standIn });

@@ -3,6 +3,7 @@ import type { Parks } from "../domain/park.ts";
 import type { Plan, PlanStatus } from "../domain/plan.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import type { Workflow } from "../domain/workflow.ts";
+import type { Spending } from "./budget.ts";
 import type { Providers } from "./park.ts";
 
 /** One plan as rules see it. */
@@ -39,16 +40,19 @@ export interface Limits {
   stopped?: string;
   /** Which agents wait for their provider, and who stands in; absent: none does. */
   providers?: Providers;
+  /** What agents have cost and may cost; absent where nobody asks for money. */
+  spending?: Spending;
 }
 
 /** The limits that a configuration sets, and those of the moment. */
-export function limitsOf(config: Config, stopped: string | undefined, parks: Parks): Limits {
+export function limitsOf(config: Config, stopped: string | undefined, parks: Parks, spending?: Spending): Limits {
   const { maxConcurrency, defaultAgent, pollInterval, worktreeRoot } = config;
   const agents = Object.entries(config.agents).flatMap(([name, agent]) =>
     agent.maxConcurrency === undefined ? [] : [[name, agent.maxConcurrency] as const],
   );
   const providers = providersOf(config, parks);
-  const limits = { maxConcurrency, agents: new Map(agents), defaultAgent, pollInterval, worktreeRoot, providers };
+  const money = spending === undefined ? {} : { spending };
+  const limits = { maxConcurrency, agents: new Map(agents), defaultAgent, pollInterval, worktreeRoot, providers, ...money };
   return stopped === undefined ? limits : { ...limits, stopped };
 }
 

@@ -1,6 +1,6 @@
-import { appendFileSync } from "node:fs";
+import { appendFileSync, renameSync, writeFileSync } from "node:fs";
 import type { RunSpec } from "../domain/run.ts";
-import type { AgentEvent, AgentReport } from "../domain/session.ts";
+import type { AgentEvent, AgentReport, Spent } from "../domain/session.ts";
 import { writeDurable } from "../state/atomic-write.ts";
 
 /** The stream of a coding agent, as it becomes transcript.jsonl, session.json and a report. */
@@ -9,6 +9,8 @@ export interface AgentStream {
   line(text: string, isCut: boolean): boolean;
   /** Whether its last word was its result: nothing but its exit is to follow, unless it goes on. */
   isDone(): boolean;
+  /** In words, the limit that what was used so far has reached; null while there is none. */
+  overLimit(): string | null;
   /** The stream is over. */
   end(info: Parameters<AgentReader["end"]>[0]): Promise<AgentReport>;
 }
@@ -19,13 +21,16 @@ type AgentReader = ReturnType<typeof import("../agents/readers.ts").reader>;
 export async function openAgentStream(
   provider: string,
   spec: RunSpec,
-  files: { transcript: string; session: string },
+  files: { transcript: string; session: string; usage: string },
 ): Promise<AgentStream> {
   const { reader: createReader } = await import("../agents/readers.ts");
+  const prices = await import("../agents/price.ts");
   const reader = createReader(provider, { argv: spec.argv, ...(spec.priorUsage === undefined ? {} : { priorUsage: spec.priorUsage }) });
   let bytesLeft = spec.keepBytes;
   let session = "";
   let done = false;
+  let usage = "";
+  let overLimit: string | null = null;
   let sessionWritten = Promise.resolve();
 
   function record(events: AgentEvent[]): void {
@@ -40,10 +45,27 @@ export async function openAgentStream(
     }
   }
 
+  /** Notes what was used, for whoever looks on and for the case that this process dies before it can report. */
+  function recordUsage(): void {
+    const spent = reader.spent();
+    if (spent === null) return;
+    const json = JSON.stringify(spent);
+    if (json === usage) return;
+    usage = json;
+    overLimit = limitReached(spec, spent, prices);
+    try {
+      writeFileSync(`${files.usage}.new`, json, { mode: 0o600 });
+      renameSync(`${files.usage}.new`, files.usage);
+    } catch {
+      // As with the transcript.
+    }
+  }
+
   return {
     line(text, isCut) {
       const events = reader.line(text, isCut);
       record(events);
+      if (events.length > 0) recordUsage();
       for (const event of events) {
         if (event.type === "result") done = true;
         else if (event.type === "text" || event.type === "tool_use" || event.type === "tool_result") done = false;
@@ -57,9 +79,23 @@ export async function openAgentStream(
       return reader.progress();
     },
     isDone: () => done,
+    overLimit: () => overLimit,
     async end(info) {
       await sessionWritten;
       return reader.end(info);
     },
   };
+}
+
+type Prices = typeof import("../agents/price.ts");
+
+/** The first limit of the run that `spent` has reached, in words; money that nobody can tell reaches none. */
+function limitReached(spec: RunSpec, spent: Spent, { costOf, tokensOf, totalUsage }: Prices): string | null {
+  const usd = costOf(spent, spec.model, spec.prices).usd ?? 0;
+  const tokens = tokensOf(totalUsage(spent));
+  for (const { unit, amount } of spec.limits ?? []) {
+    const used = unit === "usd" ? usd : tokens;
+    if (used > 0 && used >= amount) return unit === "usd" ? `it has used $${used.toFixed(4)}` : `it has used ${used} tokens`;
+  }
+  return null;
 }

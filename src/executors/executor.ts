@@ -11,8 +11,11 @@ export interface Executor {
    * started: the run is then still unclaimed and may be revoked.
    */
   submit(spec: RunSpec, env: Readonly<Record<string, string>>, prompt: string | null): Promise<void>;
-  /** Asks a run to stop, by its own stop ladder. May be repeated; does nothing to a run that is over. */
-  cancel(ref: RunRef): Promise<void>;
+  /**
+   * Asks a run to stop, by its own stop ladder, and notes that its budget is used up where that is why. May be repeated; does
+   * nothing to a run that is over.
+   */
+  cancel(ref: RunRef, why?: "budget"): Promise<void>;
   /** What has become of a run. The answer of a run that is over never changes. Throws when its records are unreadable. */
   observe(ref: RunRef): Promise<Observation>;
   /** Makes sure that a run which nothing has claimed never starts, and says what has become of it: someone may have been faster. */

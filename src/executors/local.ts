@@ -91,11 +91,11 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
       watch(spec);
     },
 
-    async cancel(ref) {
+    async cancel(ref, why) {
       const dir = runDir(ref);
       await makeDir(dir);
       // The request is there before the claim is read: a shim that claims later than that finds it.
-      await linkExclusive(runFiles(dir).stop, "");
+      await linkExclusive(runFiles(dir).stop, why ?? "");
       const claim = readClaim(dir);
       if (claim?.by === "shim" && isAlive(claim)) signal(claim.pid);
     },
@@ -157,8 +157,8 @@ async function look(dir: string): Promise<Observation> {
 
 /** What may change of a run in progress, as one string to compare. */
 function fingerprint(dir: string): string {
-  const { exit, session, claim } = runFiles(dir);
-  const parts = [exit, session, claim].map((path) => statSync(path, { throwIfNoEntry: false })?.ino ?? 0);
+  const { exit, session, usage, claim } = runFiles(dir);
+  const parts = [exit, session, usage, claim].map((path) => statSync(path, { throwIfNoEntry: false })?.ino ?? 0);
   return `${parts.join(" ")} ${isClaimantAlive(dir)}`;
 }
 

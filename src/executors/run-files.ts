@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Claim, ExitRecord, RunSpec } from "../domain/run.ts";
+import type { Spent } from "../domain/session.ts";
 
 /** The files of a run's folder. */
 export function runFiles(runDir: string) {
@@ -12,6 +13,8 @@ export function runFiles(runDir: string) {
     /** Its existence asks the run to stop; a shim that comes late finds it. */
     stop: join(runDir, "stop"),
     session: join(runDir, "session.json"),
+    /** What the run has used so far: `Spent`. */
+    usage: join(runDir, "usage.json"),
     transcript: join(runDir, "transcript.jsonl"),
     /** What a child writes by itself; it has this name for an instant only. */
     stream: join(runDir, "stream.jsonl"),
@@ -36,6 +39,24 @@ export function readClaim(runDir: string): Claim | undefined {
 /** exit.json; undefined while the run is not over. Throws when it is unreadable. */
 export function readExit(runDir: string): ExitRecord | undefined {
   return readRecord<ExitRecord>(runFiles(runDir).exit);
+}
+
+/** usage.json; undefined while there is none, or none that can be read: it only adds to what is known. */
+export function readUsage(runDir: string): Spent | undefined {
+  try {
+    return JSON.parse(readFileSync(runFiles(runDir).usage, "utf8")) as Spent;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Why somebody asked the run to stop: its budget is used up, or a person or the daemon wants it to end. */
+export function stopReason(runDir: string): "budget" | "stopped" {
+  try {
+    return readFileSync(runFiles(runDir).stop, "utf8") === "budget" ? "budget" : "stopped";
+  } catch {
+    return "stopped";
+  }
 }
 
 /** Whether somebody asked the run to stop. */

@@ -10,7 +10,7 @@ import { closeWriteEnds, type Fifos, openPipes, type Pipe } from "./pipes.ts";
 import { readStat } from "./process-identity.ts";
 import { killTree, type TreeMark } from "./process-tree.ts";
 import { markVariable, runVariables, unpackEnvironment } from "./run-environment.ts";
-import { isStopRequested, runFiles } from "./run-files.ts";
+import { isStopRequested, runFiles, stopReason } from "./run-files.ts";
 import { spawnProblem, startProblem } from "./start-problem.ts";
 import { startWatchdog } from "./watchdog.ts";
 
@@ -21,6 +21,8 @@ export type Outcome = Omit<ExitRecord, "schema" | "runId" | "startedAt" | "ended
 const maxOutputBytes = 1024 ** 3;
 /** How long a pipe may stay open after the leader's end: time for a last `tee`, not for a server. */
 const quietMs = 500;
+/** How long an agent that has used up its budget may take to show that it is done. */
+const budgetMs = 100;
 
 interface Ending {
   end: RunEnd;
@@ -65,11 +67,20 @@ export async function supervise(spec: RunSpec, runDir: string, fifos: Fifos, sto
   };
 
   let settleTimer: NodeJS.Timeout | undefined;
+  let budgetTimer: NodeJS.Timeout | undefined;
   const outputs = await openOutputs(spec, runDir, env, (agent, line, isCut) => {
     // What it says while it is being ended is not what it came to.
     if (ending.end === "result") return;
     if (agent.line(line, isCut)) progress();
     clearTimeout(settleTimer);
+    const overLimit = agent.overLimit();
+    if (overLimit !== null) {
+      // What it has said already may hold its result, and then there is nothing to save.
+      budgetTimer ??= setTimeout(() => {
+        budgetTimer = undefined;
+        if (!agent.isDone()) endAs("budget", overLimit);
+      }, budgetMs);
+    }
     if (spec.settleMs === undefined || !agent.isDone()) return;
     settleTimer = setTimeout(() => endAs("result", `it had given its result and did not exit for ${spec.settleMs} ms`), spec.settleMs);
   });
@@ -96,12 +107,13 @@ export async function supervise(spec: RunSpec, runDir: string, fifos: Fifos, sto
     }, spec.stop.graceMs);
   };
   if (ending.end !== "exited") beginStop();
-  stopRequest.then(() => endAs("stopped", null));
+  stopRequest.then(() => endAs(stopReason(runDir), null));
 
   const { code, signal } = await Promise.race([program.exit, unkillable.promise]);
   watchdog.stop();
   clearTimeout(killTimer);
   clearTimeout(settleTimer);
+  clearTimeout(budgetTimer);
   const { end, message } = ending;
   await Promise.race([program.closed, delay(quietMs)]);
   const survivors = await killTree(tree);

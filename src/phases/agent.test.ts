@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { TicketEvent } from "../domain/event.ts";
-import type { ExitRecord } from "../domain/run.ts";
+import type { ExitRecord, RunSpec } from "../domain/run.ts";
 import type { AgentReport } from "../domain/session.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
@@ -294,5 +294,63 @@ describe("P9 a provider that does not serve", () => {
     expect(await start({ phase: "other" })).toMatchObject({ resumed: false });
     expect(await start({ category: "timeout" })).toMatchObject({ resumed: false });
     expect(await start({}, { agent: "other" })).toEqual({ resumed: false, model: "own", prompt: "An earlier run of th" });
+  });
+});
+
+describe("P7 a run that used up what it may", () => {
+  const session = { id: "11111111-2222-4333-8444-555555555555", provider: "claude" };
+  const usage = { inputTokens: 100, outputTokens: 10, cacheReadTokens: 0, cacheWriteTokens: 0 };
+  const spent = (costUsd: number) => ({ byModel: [{ model: "m", usage }], costUsd, partial: true });
+
+  /** The phase with these limits, after a run that cost so much and ended like that. */
+  async function ended(limits: NonNullable<RunSpec["limits"]>, costUsd: number, exit: Partial<ExitRecord>): Promise<TicketEvent> {
+    const started = { ...context({}), budget: () => ({ limits, reserved: {} }) };
+    const spec = specOf((await agent.start(started)) as Parameters<typeof specOf>[0]);
+    expect(spec).toMatchObject({ limits });
+    const report = agentReport(null, { session, spent: spent(costUsd), failure: exit.agent?.failure ?? null });
+    return agent.settle(started, spec, exitRecord({ ...exit, agent: report }));
+  }
+
+  it("fails under its phase's own cap, whether we stopped it or its program did", async () => {
+    const limits = [{ unit: "usd" as const, amount: 0.4, of: "phase" as const }];
+    const failure = { category: "budget" as const, message: "Reached maximum budget ($0.4)" };
+    const expected = { type: "failed", category: "budget", reason: 'It used $0.41 of the $0.40 that a run of "work" may use.', session };
+    expect(await ended(limits, 0.41, { end: "budget" })).toMatchObject(expected);
+    expect(await ended(limits, 0.41, { exitCode: 1, agent: agentReport(null, { failure }) })).toMatchObject(expected);
+  });
+
+  it("is interrupted under a wider cap, alone or together with others", async () => {
+    const limits = [{ unit: "usd" as const, amount: 0.4, of: "plan" as const }];
+    const expected = { type: "interrupted", category: "budget", session };
+    expect(await ended(limits, 0.41, { end: "budget" })).toMatchObject({
+      ...expected,
+      reason: "It was stopped because the budget of its plan is used up.",
+    });
+    expect(await ended(limits, 0.1, { end: "budget" })).toMatchObject({
+      ...expected,
+      reason: "It was stopped because the budget is used up.",
+    });
+  });
+
+  it("a limit on turns is none of its budget", async () => {
+    const failure = { category: "budget" as const, message: "Reached maximum number of turns (2)" };
+    const limits = [{ unit: "usd" as const, amount: 0.4, of: "plan" as const }];
+    expect(await ended(limits, 0.3, { exitCode: 1, agent: agentReport(null, { failure }) })).toMatchObject({
+      type: "failed",
+      reason: failure.message,
+    });
+  });
+
+  it("goes on in the same conversation, once", async () => {
+    const claude = { ...context({}).config, agents: { none: { command: "claude", defaultArgs: [], env: {}, fallbackAgents: [] } } };
+    const entry = { phase: "work", status: "interrupted" as const, startedAt: "", category: "budget" as const, session };
+    const argvAfter = async (...phaseHistory: object[]) => {
+      const begun = await agent.start({ ...context({}, { ticket: { phaseHistory: phaseHistory as never } }), config: claude });
+      return begun.kind === "run" ? { argv: begun.spec.argv, prompt: begun.prompt } : undefined;
+    };
+    const resumed = await argvAfter(entry);
+    expect(resumed?.argv).toContain("--resume");
+    expect(resumed?.prompt).toContain("You were stopped in the middle of your work because the budget was used up.");
+    expect((await argvAfter(entry, { ...entry, category: undefined }))?.argv).toContain("--session-id");
   });
 });

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { adapterFor } from "../agents/adapters.ts";
 import type { Adapter, AgentRequest } from "../agents/agent.ts";
 import { type CliFacts, capabilitiesOf, cliName, incompatibility } from "../agents/cli-facts.ts";
+import { costOf, tokensOf, totalUsage } from "../agents/price.ts";
 import { parseVerdict } from "../agents/verdict.ts";
 import type { AgentConfig } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
@@ -13,6 +14,7 @@ import type { ExitRecord, RunSpec } from "../domain/run.ts";
 import type { AgentReport, Session, Verdict } from "../domain/session.ts";
 import type { HistoryEntry } from "../domain/ticket.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
+import { amountText } from "../engine/budget.ts";
 import { forgetProbes, probeAgent } from "../executors/agent-probe.ts";
 import { startPoint } from "../git/base.ts";
 import { changedPaths, commitAll, diffText } from "../git/commit.ts";
@@ -76,6 +78,8 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       return { kind: "news", event };
     }
     const { session, prompt: reminder, notes } = sessionFor(context, adapter, cli);
+    const model = isStandIn(context) ? configured.model : (phase.model ?? context.ticket.model ?? configured.model);
+    const { limits, reserved } = context.budget();
     const request: AgentRequest = {
       command: configured.command,
       cwd: worktree.path,
@@ -84,7 +88,8 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       defaultArgs: configured.defaultArgs,
       runDir: context.runDir,
       isRoot: process.getuid?.() === 0,
-      ...optional("model", isStandIn(context) ? configured.model : (phase.model ?? context.ticket.model ?? configured.model)),
+      ...optional("model", model),
+      ...optional("maxUsd", adapter.capabilities.maxUsd ? limits.find(({ unit }) => unit === "usd")?.amount : undefined),
       ...optional("maxTurns", phase.maxTurns),
       ...optional("allowedTools", phase.allowedTools),
       repoSettings: adapter.repoSettings.filter((path) => existsSync(join(worktree.path, path))),
@@ -102,6 +107,10 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       stdout: command.stdout,
       reader: adapter.provider,
       ...priorUsage(context, session),
+      ...optional("model", model),
+      ...(Object.keys(config.prices).length > 0 ? { prices: config.prices } : {}),
+      ...(limits.length > 0 ? { limits } : {}),
+      reserved,
       idleSeconds: config.agentIdleTimeoutSeconds,
       keepBytes,
       stop: command.stop,
@@ -127,7 +136,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
 };
 
 async function settleWork(context: Context, spec: RunSpec, exit: ExitRecord): Promise<TicketEvent> {
-  const common = commonEnding(context, exit);
+  const common = commonEnding(context, exit) ?? budgetEnding(context, spec, exit);
   const { readOnly } = context.phase;
   if (common?.type === "faulted" || (common && common.type !== "failed" && !readOnly)) return common;
   const repo = await repositoryOf(context);
@@ -223,6 +232,39 @@ const verdictReminder =
 
 const noVerdict = "Its final message holds no verdict";
 
+const goOnPaid =
+  "You were stopped in the middle of your work because the budget was used up. There is room again. Look at `git status` and `git log`, then go on from where you stopped until the task is done.\n";
+
+/** Whether this run of the phase was stopped for a cap of its ticket, its plan or the day. */
+function isOutOfBudget(entry: HistoryEntry | undefined, phase: string): boolean {
+  return entry?.phase === phase && entry.status === "interrupted" && entry.category === "budget";
+}
+
+/**
+ * What a run that used up a limit means: under the phase's own cap it failed. A wider cap is not this run's doing: the
+ * ticket waits until there is room, and goes on in the same conversation. Undefined when no limit ended it.
+ */
+function budgetEnding(context: Context, spec: RunSpec, exit: ExitRecord): TicketEvent | undefined {
+  const spent = exit.agent?.spent;
+  const used = {
+    usd: spent ? (costOf(spent, spec.model, spec.prices).usd ?? 0) : 0,
+    tokens: spent ? tokensOf(totalUsage(spent)) : 0,
+  };
+  const reached = (spec.limits ?? []).filter(({ unit, amount }) => used[unit] > 0 && used[unit] >= amount);
+  const byItself = exit.agent?.failure?.category === "budget" && reached.some(({ unit }) => unit === "usd");
+  if (exit.end !== "budget" && !byItself) return undefined;
+  const limit = reached.find(({ of }) => of === "phase") ?? reached[0];
+  const session = optional("session", exit.agent?.session);
+  if (limit?.of === "phase") {
+    const { unit, amount } = limit;
+    const reason = `It used ${amountText(used[unit], unit)} of the ${amountText(amount, unit)} that a run of "${context.phase.id}" may use.`;
+    return { ...failure(context, "budget", reason), ...session };
+  }
+  const whose = limit === undefined || limit.of === "day" ? "the budget" : `the budget of its ${limit.of}`;
+  const reason = `It was stopped because ${whose} is used up.`;
+  return { type: "interrupted", at: context.now(), runId: context.ref.runId, category: "budget", reason, ...session };
+}
+
 /** In which conversation a run works, what is said there instead of the task, and what is to be noted. */
 interface Conversation {
   session: AgentRequest["session"];
@@ -231,8 +273,8 @@ interface Conversation {
 }
 
 /**
- * A verdict that was forgotten is asked for once in the same conversation, and work that the provider cut short goes on in
- * its own; everything else starts a new one.
+ * A verdict that was forgotten is asked for once in the same conversation, and work that the provider or an empty budget cut
+ * short goes on in its own; everything else starts a new one.
  */
 function sessionFor(context: Context, adapter: Adapter, cli: CliFacts | undefined): Conversation {
   const settled = context.ticket.phaseHistory.filter(({ status }) => status !== "lost" && status !== "interrupted");
@@ -247,6 +289,7 @@ function sessionFor(context: Context, adapter: Adapter, cli: CliFacts | undefine
   };
   if (forgot(last) && !forgot(previous) && last?.session?.provider === provider) return resume(last.session, verdictReminder);
   const cut = context.ticket.phaseHistory.at(-1);
+  if (isOutOfBudget(cut, context.phase.id) && cut?.session?.provider === provider) return resume(cut.session, goOnPaid);
   return resume(cut && isToGoOn(context, adapter, cut) ? cut.session : undefined, goOn);
 }
 
@@ -289,8 +332,6 @@ async function reportFacts(context: Context, exit: ExitRecord): Promise<RunFacts
     agent: context.agent,
     output: excerpt(report?.finalText ?? exit.stdoutTail),
     ...optional("session", report?.session),
-    ...optional("usage", report?.usage),
-    ...optional("costUsd", report?.costUsd),
     ...(await branchFacts(context)),
   };
 }

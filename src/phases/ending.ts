@@ -57,6 +57,7 @@ export function commonEnding(context: PhaseContext, exit: ExitRecord): TicketEve
       return { type: "faulted", at, runId, reason: `${said}. ${fix}`, ...(isMissing ? { category: "incompatible", agent } : {}) };
     }
     case "result":
+    case "budget":
       return undefined;
     case "exited":
       break;

@@ -26,6 +26,8 @@ export interface PhaseContext<P extends RunPhase = RunPhase> {
   daemonEnv: Readonly<Record<string, string | undefined>>;
   /** How to start this program again: Node's path and the script's. Bundled scripts need it. */
   self: { node: string; program: string; checksRunner: string };
+  /** What a run that starts now may use before it is stopped, tightest limit first, and what is kept back for it. */
+  budget(): Required<Pick<RunSpec, "limits" | "reserved">>;
   now(): Instant;
 }
 

@@ -9,6 +9,7 @@ import type { PendingIntent } from "./tickets.ts";
 
 const text = z.string().max(64 * 1024);
 const to = { planId: Id, ticketId: Id, by: text };
+const caps = { budgetUsd: z.number().min(0).nullable().optional(), budgetTokens: z.number().int().min(0).nullable().optional() };
 
 const IntentFile = z.discriminatedUnion("type", [
   z.object({ type: z.literal("pause"), ...to, reason: text }),
@@ -18,6 +19,7 @@ const IntentFile = z.discriminatedUnion("type", [
   z.object({ type: z.literal("cancel"), ...to, reason: text }),
   z.object({ type: z.literal("approve"), ...to, message: text.optional() }),
   z.object({ type: z.literal("reject"), ...to, feedback: text }),
+  z.object({ type: z.literal("budget-plan"), planId: Id, by: text, ...caps }),
   z.object({ type: z.literal("pause-plan"), planId: Id, by: text, reason: text }),
   z.object({ type: z.literal("resume-plan"), planId: Id, by: text }),
   z.object({ type: z.literal("cancel-plan"), planId: Id, by: text, reason: text }),

@@ -129,6 +129,11 @@ export function pinnedWorkflowFile(stateDir: string, planId: string, name: strin
   return join(pinnedWorkflowsDir(stateDir, planId), `${checked(name, "workflow name")}.${checked(sha, "digest")}.yaml`);
 }
 
+/** What the plan's runs of agents have cost, one line per run. */
+export function ledgerFile(stateDir: string, planId: string): string {
+  return join(planDir(stateDir, planId), "ledger.jsonl");
+}
+
 export function journalFile(stateDir: string, planId: string): string {
   return join(planDir(stateDir, planId), "journal.jsonl");
 }

@@ -28,13 +28,13 @@ export function readPlan(stateDir: string, planId: string): Plan | undefined {
   return read === undefined ? undefined : parsePlan(read.text, file, planId);
 }
 
-/** The fields of plan.json that the runner writes. */
-export type PlanChange = Partial<Pick<Plan, "status" | "hold">>;
+/** The fields of plan.json that the runner writes; the caps only when a person asks for it. */
+export type PlanChange = Partial<Pick<Plan, "status" | "hold" | "budgetUsd" | "budgetTokens">>;
 
 let taken = 0;
 
 /**
- * Changes `status` and `hold` in plan.json and nothing else, whoever edits the file at the same time. Gives the plan and
+ * Changes these fields in plan.json and nothing else, whoever edits the file at the same time. Gives the plan and
  * where the replaced file lies, to be looked at once more a little later. Undefined when there is no plan.json.
  * Throws Unreadable for one that cannot be used, and system errors; the plan may lie in the trash alone then.
  */

@@ -42,6 +42,7 @@ export function phaseContext<P extends RunPhase>(
     isOwnBranch: (ref) => ref.startsWith("refs/heads/orch"),
     daemonEnv: { ...home.env, ...fields.daemonEnv },
     self: { node: process.execPath, program: "", checksRunner: join(import.meta.dirname, "../phases/checks-runner.ts") },
+    budget: () => ({ limits: [], reserved: {} }),
     now: () => instant(Date.now()),
   };
 }
