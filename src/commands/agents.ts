@@ -25,7 +25,7 @@ export async function run(context: Context, [action, agent]: string[], options: 
     const places = placesOf(providers, account, now);
     const state = park === undefined ? "works" : places === 0 ? "parked" : "tried";
     const { category, reason, since } = park ?? {};
-    const until = state === "parked" ? (opensAt(providers, account) ?? null) : null;
+    const until = state === "parked" ? (opensAt(providers, account, now) ?? null) : null;
     return {
       name,
       command,

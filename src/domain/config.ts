@@ -1,6 +1,6 @@
 import * as z from "zod";
 import { Price } from "./session.ts";
-import { maxSeconds } from "./time.ts";
+import { dayHoursPattern, maxSeconds } from "./time.ts";
 
 const CommandLine = z.union([z.string().min(1), z.array(z.string()).min(1)]);
 
@@ -75,6 +75,8 @@ export const ConfigFile = z.looseObject({
   notifyCommand: CommandLine.optional(),
   /** How agents that wait for their provider come back: by themselves when their time has come, or by a person's command alone. */
   resumeAgents: z.enum(["auto", "manual"]).default("auto"),
+  /** Hours of the day in which none of them comes back by itself, e.g. 22:00-07:00 by the clock of the machine. */
+  quietHours: z.string().regex(dayHoursPattern, 'is written as "22:00-07:00"').optional(),
   /** What follows when the user's own checkout differs after an agent ran: the ticket stops, the user is told, or nobody looks. */
   checkoutGuard: z.enum(["stop", "warn", "off"]).default("stop"),
   /** Author of the runner's commits; the repository's own identity is used otherwise. */

@@ -7,7 +7,7 @@ import { plusSeconds, secondsBetween } from "../domain/time.ts";
 import { anyLimits, anyMove, anyWorkflow, anyWorld, eventOf, middle, start } from "../testing/arbitraries.ts";
 import { makePlanView, makeTicket, makeWorkflow, makeWorld } from "../testing/builders.ts";
 import { explain } from "./explain.ts";
-import { meetService, meetTrouble, type Providers, parkText, placesOf, reopen, type Trouble } from "./park.ts";
+import { meetService, meetTrouble, opensAt, type Providers, parkText, placesOf, reopen, type Trouble } from "./park.ts";
 import { agentsOf, schedule, trialsOf } from "./schedule.ts";
 import { currentPhase, type Policy, transition } from "./transition.ts";
 import { type Limits, providersOf, type World, workflowOf } from "./world.ts";
@@ -140,6 +140,19 @@ describe("P9 how an account comes back", () => {
     expect(parkText(providers({ claude: over }, { manual: true }), "claude", now)).toBe(
       "Agent claude is parked until somebody resumes it: usage limit (used up)",
     );
+  });
+
+  it("in quietHours none comes back by itself, and each does when they end", () => {
+    const night = new Date(2026, 10, 21, 23, 30).toISOString();
+    const morning = new Date(2026, 10, 22, 7, 0).toISOString();
+    const quiet = { quietHours: "22:00-07:00" };
+    const parked = providers({ claude: parkOf({ until: plusSeconds(night, -60), at: plusSeconds(night, -3600) }) }, quiet);
+    expect(placesOf(parked, "claude", night)).toBe(0);
+    expect(opensAt(parked, "claude", night)).toBe(morning);
+    expect(opensAt(parked, "claude", plusSeconds(night, -7200))).toBe(morning);
+    expect(placesOf(parked, "claude", morning)).toBe(1);
+    expect(opensAt(parked, "claude", morning)).toBe(plusSeconds(night, -60));
+    expect(placesOf(providers({ claude: reopen(parkOf(), night) }, quiet), "claude", night)).toBe(1);
   });
 
   it("agents of one account are parked together", () => {

@@ -1,6 +1,6 @@
 import type { FailureCategory } from "../domain/failure.ts";
 import type { Park, Parks, ProviderTrouble } from "../domain/park.ts";
-import { type Instant, plusSeconds, secondsBetween } from "../domain/time.ts";
+import { type DayHours, endOfHours, type Instant, plusSeconds, secondsBetween } from "../domain/time.ts";
 import { fraction } from "./jitter.ts";
 
 /** What is known of the providers of all agents at one moment. */
@@ -12,6 +12,8 @@ export interface Providers {
   fallbacks: ReadonlyMap<string, readonly string[]>;
   /** Parks end by a person's command alone. */
   manual: boolean;
+  /** When no park ends by itself. */
+  quietHours?: DayHours;
 }
 
 /** A run that its provider did not serve. */
@@ -110,7 +112,7 @@ export function placesOf(providers: Providers | undefined, account: string, now:
   const park = providers?.parks.get(account);
   if (!park) return undefined;
   if (park.limit > 0) return park.limit;
-  return !providers?.manual && isOver(park, now) ? 1 : 0;
+  return !providers?.manual && isOver(park, now) && !isQuiet(providers, now) ? 1 : 0;
 }
 
 /** Whether its time has come; also where the clock was set back since, which would make the time left longer than it ever was. */
@@ -118,9 +120,16 @@ function isOver({ at, until }: Park, now: Instant): boolean {
   return until <= now || secondsBetween(now, until) > secondsBetween(at, until) + minute;
 }
 
-/** When a parked account is tried next; undefined when only a person can tell. */
-export function opensAt({ parks, manual }: Providers, account: string): Instant | undefined {
-  return manual ? undefined : parks.get(account)?.until;
+function isQuiet(providers: Providers | undefined, at: Instant): boolean {
+  return providers?.quietHours !== undefined && endOfHours(providers.quietHours, at) !== undefined;
+}
+
+/** When a parked account is tried next, as it looks at `now`; undefined when only a person can tell. */
+export function opensAt({ parks, manual, quietHours }: Providers, account: string, now: Instant): Instant | undefined {
+  const until = parks.get(account)?.until;
+  if (manual || until === undefined || quietHours === undefined) return manual ? undefined : until;
+  const earliest = until > now ? until : now;
+  return endOfHours(quietHours, earliest) ?? until;
 }
 
 /** What is to be said of an account with a park, e.g. `Agent claude is parked until 2026-…: usage limit (You've hit …)`. */
@@ -128,7 +137,7 @@ export function parkText(providers: Providers, account: string, now: Instant): s
   const park = providers.parks.get(account);
   if (!park) return `${nameOf(providers, account)} works.`;
   const places = placesOf(providers, account, now) ?? 0;
-  const until = opensAt(providers, account) ?? "somebody resumes it";
+  const until = opensAt(providers, account, now) ?? "somebody resumes it";
   const state = places === 0 ? `is parked until ${until}` : `is being tried out with ${places} at a time`;
   return `${nameOf(providers, account)} ${state}: ${park.category.replaceAll("_", " ")} (${park.reason})`;
 }

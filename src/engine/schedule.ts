@@ -173,7 +173,7 @@ function count(counts: Map<string, number>, key: string): void {
 function openingOf(agent: string, { providers }: Limits, now: Instant): Instant[] {
   if (!providers) return [];
   const account = accountOf(providers, agent);
-  const at = opensAt(providers, account);
+  const at = opensAt(providers, account, now);
   return at !== undefined && at > now && placesOf(providers, account, now) === 0 ? [at] : [];
 }
 

@@ -57,13 +57,14 @@ export function limitsOf(config: Config, stopped: string | undefined, parks: Par
 }
 
 /** The providers of a configuration's agents. */
-export function providersOf({ agents, resumeAgents }: Config, parks: Parks): Providers {
+export function providersOf({ agents, resumeAgents, quietHours }: Config, parks: Parks): Providers {
   const all = Object.entries(agents);
   return {
     parks,
     accounts: new Map(all.map(([name, { account }]) => [name, account ?? name])),
     fallbacks: new Map(all.map(([name, { fallbackAgents }]) => [name, fallbackAgents])),
     manual: resumeAgents === "manual",
+    ...(quietHours === undefined ? {} : { quietHours }),
   };
 }
 
