@@ -27,7 +27,7 @@ export async function checkWorld(world: World, options: { tokens: Map<string, st
   if (world.git) checkRepository(world);
 }
 
-/** Waits until every public file shows what was committed last. */
+/** Waits until every public file shows what was committed last, that of the plan included. */
 export async function shown(world: World): Promise<void> {
   if (isSpoilt(world)) return;
   const behind = () => world.tickets.filter((ref) => publicRev(world, ref) !== truth(world, ref)?.rev);
@@ -35,6 +35,13 @@ export async function shown(world: World): Promise<void> {
     for (const ref of behind())
       violate(world, "edit", `${ticketFile(world, ref)} shows revision ${publicRev(world, ref)} of ${truth(world, ref)?.rev}`);
   });
+  const active = () => [...new Set(world.tickets.map(({ planId }) => planId))].filter((planId) => isActive(world, planId));
+  await until(() => active().length === 0, 15_000).catch(() => violate(world, "edit", `all tickets have ended, and ${active()} is active`));
+}
+
+function isActive(world: World, planId: string): boolean {
+  const file = join(world.home, "state", "plans", planId, "plan.json");
+  return existsSync(file) && JSON.parse(readFileSync(file, "utf8")).status === "active";
 }
 
 function publicRev(world: World, ref: TicketRef): unknown {

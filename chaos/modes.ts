@@ -164,6 +164,7 @@ async function pointsMode(mode: string, size: Size, git: boolean): Promise<Resul
       setFaults(world, { once, p: git ? 0.01 : 0, stalls: raceForTheClaim });
       keepDaemonRunning(world);
       await allEnded(world);
+      await shown(world);
       count(world, "deaths", deathsOf(world));
       count(world, "points", left.length);
       left = left.filter((name) => !existsSync(join(world.dir, "spent", name)));

@@ -117,7 +117,7 @@ it("58 59 60 agents that do nothing, babble, lie, lose their login, die or leave
     LOGIN: [
       "claude",
       `${events(init, { ...result, is_error: true, result: "Not logged in \u00b7 Please run /login" })}\nexit 1`,
-      { category: "auth" },
+      { status: "ready", category: "auth" },
     ],
     KILLED: ["plain", "kill -9 $$", { status: "needs_attention", error: expect.stringContaining("SIGKILL") }],
     LEAVER: ["plain", `echo x > v.txt; setsid sleep 600 & echo $! > "$ORCH_WORKTREE/../left"; echo done`, { status: "complete" }],
@@ -148,7 +148,9 @@ it("58 59 60 agents that do nothing, babble, lie, lose their login, die or leave
   const { runner } = await testRunner(home);
   await until(async () => {
     await runner.tick();
-    return Object.keys(agents).every((id) => home.ticket("p", id).activity.state === "finished");
+    const tickets = Object.keys(agents).map((id) => home.ticket("p", id));
+    // The one whose agent has lost its login waits for it.
+    return tickets.every(({ activity, phaseHistory }) => activity.state === "finished" || phaseHistory.at(-1)?.category === "auth");
   }, 25_000);
   const found = Object.keys(agents).map((id) => {
     const { status, error, phaseHistory } = home.ticket("p", id);

@@ -1,13 +1,12 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs";
-import { rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync, realpathSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { execa } from "execa";
 import * as z from "zod";
 import type { Adapter } from "../agents/agent.ts";
 import { type CliFacts, flagsToTry, type Probing, readHelp, readVersion, refusedFlags, sentinel } from "../agents/cli-facts.ts";
 import { findProgram } from "../lib/find-program.ts";
+import { withTempDir } from "../lib/temp-dir.ts";
 import { makeDirBelow, writeDurable } from "../state/atomic-write.ts";
 import { probesDir } from "../state/layout.ts";
 
@@ -130,16 +129,12 @@ async function ask(question: {
   path: string;
 }): Promise<CliFacts | undefined> {
   const { program, probing, known, defaultArgs, path } = question;
-  const dir = mkdtempSync(join(tmpdir(), "orchestrator-probe-"));
-  const say = (args: string[]) =>
-    answer(program, args, { cwd: dir, env: { ...probing.env, PATH: path, HOME: dir, TMPDIR: dir, NO_COLOR: "1" } });
-  try {
+  return withTempDir("orchestrator-probe-", async (dir) => {
+    const env = { ...probing.env, PATH: path, HOME: dir, TMPDIR: dir, NO_COLOR: "1" };
+    const say = (args: string[]) => answer(program, args, { cwd: dir, env });
     const cli = known ?? (await introduction(probing, say));
     return cli && { ...cli, tried: { ...cli.tried, ...(await tried(probing, flagsToTry(probing, cli, defaultArgs), say)) } };
-  } finally {
-    // Something of it may be writing there yet.
-    await rm(dir, { recursive: true, force: true, maxRetries: 3 }).catch(() => undefined);
-  }
+  });
 }
 
 type Say = (args: string[]) => Promise<{ code: number | undefined; stdout: string; stderr: string }>;

@@ -8,6 +8,7 @@ export async function withTempDir<T>(prefix: string, work: (dir: string) => Prom
   try {
     return await work(dir);
   } finally {
-    await rm(dir, { recursive: true, force: true });
+    // A program that ran there may still be writing. What stays below the temporary folder is no reason to lose the result.
+    await rm(dir, { recursive: true, force: true, maxRetries: 3 }).catch(() => undefined);
   }
 }
