@@ -16,6 +16,11 @@ interface Measured {
 const sections: Record<string, { title: string; method: string }> = {
   "start-time": { title: "Starting", method: "Median of 20 starts, interleaved with `node -e 0`." },
   "phase-overhead": { title: "A phase", method: "Scripts that do nothing; what the script itself takes is not counted." },
+  "agent-overhead": {
+    title: "A phase of an agent",
+    method:
+      "Medians of 10 runs of the real CLIs against a model server on this machine that answers at once, and of 10 of the same command lines alone. The limit is a tenth of the CLI's own time, and 150 ms at most.",
+  },
   commit: { title: "A commit", method: "Revisions of one ticket, one after the other, durably." },
   recovery: {
     title: "Recovery",

@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { agentOverhead } from "./agent-overhead.ts";
 import { checkoutGuard } from "./checkout-guard.ts";
 import { commit } from "./commit.ts";
 import type { Figure } from "./figure.ts";
@@ -18,6 +19,7 @@ import { worktrees } from "./worktrees.ts";
 const benchmarks: Record<string, () => Promise<Figure[]>> = {
   "start-time": startTime,
   "phase-overhead": phaseOverhead,
+  "agent-overhead": agentOverhead,
   commit,
   recovery,
   "checkout-guard": checkoutGuard,
