@@ -108,12 +108,15 @@ describe("every reader", () => {
     expect(types.filter((type) => !["result", "turn.failed", "turn.completed", "item.completed"].includes(type))).toEqual([]);
   });
 
-  it.each(providers.slice(0, 3))("%s: a run that we stopped is aborted, silence is stalled, wall time a timeout", (provider) => {
-    const ends = (["stopped", "idle", "timeout", "spawn_failed"] as const).map(
-      (end) => reader(provider).end({ ...exited, exitCode: null, end }).failure?.category,
-    );
-    expect(ends).toEqual(["aborted", "stalled", "timeout", "environment"]);
-  });
+  it.each(providers.slice(0, 3))(
+    "%s: a run that we stopped is aborted, silence is stalled, wall time a timeout, circles are stuck",
+    (provider) => {
+      const ends = (["stopped", "idle", "timeout", "stuck", "spawn_failed"] as const).map(
+        (end) => reader(provider).end({ ...exited, exitCode: null, end }).failure?.category,
+      );
+      expect(ends).toEqual(["aborted", "stalled", "timeout", "stuck", "environment"]);
+    },
+  );
 });
 
 describe("claude", () => {

@@ -134,6 +134,7 @@ const endings: Partial<Record<RunEnd, { category: FailureCategory; message: stri
   stopped: { category: "aborted", message: "it was stopped" },
   timeout: { category: "timeout", message: "it ran out of time" },
   idle: { category: "stalled", message: "it fell silent" },
+  stuck: { category: "stuck", message: "it went in circles" },
   budget: { category: "budget", message: "it used up its budget" },
   output_limit: { category: "infrastructure", message: "it wrote more than is kept" },
   spawn_failed: { category: "environment", message: "it could not be started" },

@@ -47,6 +47,8 @@ export interface RunSpec extends RunRef {
   wallMs: number;
   /** No output for this long ends the run; null: only the wall time counts. */
   idleMs: number | null;
+  /** Whether an agent that goes in circles is ended. */
+  endLoops?: boolean;
   /** Kept of each stream; the head and the tail survive, the middle goes. */
   keepBytes: number;
   stop: { signal: "SIGINT" | "SIGTERM"; graceMs: number };
@@ -75,6 +77,7 @@ export type RunEnd =
   | "result" // it gave its result and did not exit; we ended it
   | "timeout" // wall time
   | "idle" // silence
+  | "stuck" // it went in circles; `message` says which
   | "stopped" // we asked it to stop
   | "budget" // it used up what it may use; we ended it
   | "output_limit" // it wrote more than a sane program does

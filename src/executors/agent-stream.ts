@@ -1,6 +1,7 @@
 import { appendFileSync, renameSync, writeFileSync } from "node:fs";
 import type { RunSpec } from "../domain/run.ts";
 import type { AgentEvent, AgentReport, Spent } from "../domain/session.ts";
+import { monotonicMs } from "../lib/monotonic.ts";
 import { writeDurable } from "../state/atomic-write.ts";
 
 /** The stream of a coding agent, as it becomes transcript.jsonl, session.json and a report. */
@@ -9,11 +10,18 @@ export interface AgentStream {
   line(text: string, isCut: boolean): boolean;
   /** Whether its last word was its result: nothing but its exit is to follow, unless it goes on. */
   isDone(): boolean;
+  /** Whether a tool that it called is at work: that may take long, and nothing is said meanwhile. */
+  isBusy(): boolean;
+  /** In words, what it does again and again; null while it does not. */
+  loop(): string | null;
   /** In words, the limit that what was used so far has reached; null while there is none. */
   overLimit(): string | null;
   /** The stream is over. */
   end(info: Parameters<AgentReader["end"]>[0]): Promise<AgentReport>;
 }
+
+/** Of the calls under way that are known. */
+const maxTools = 1000;
 
 type AgentReader = ReturnType<typeof import("../agents/readers.ts").reader>;
 
@@ -25,12 +33,16 @@ export async function openAgentStream(
 ): Promise<AgentStream> {
   const { reader: createReader } = await import("../agents/readers.ts");
   const prices = await import("../agents/price.ts");
+  const { loopWatch } = await import("../agents/loop-watch.ts");
   const reader = createReader(provider, { argv: spec.argv, ...(spec.priorUsage === undefined ? {} : { priorUsage: spec.priorUsage }) });
   let bytesLeft = spec.keepBytes;
   let session = "";
   let done = false;
   let usage = "";
   let overLimit: string | null = null;
+  const watch = loopWatch();
+  let loop: string | null = null;
+  const atWork = new Set<string>();
   let sessionWritten = Promise.resolve();
 
   function record(events: AgentEvent[]): void {
@@ -61,6 +73,13 @@ export async function openAgentStream(
     }
   }
 
+  function noteTools(event: AgentEvent): void {
+    if (event.type === "tool_use" && atWork.size < maxTools) atWork.add(event.callId);
+    else if (event.type === "tool_result") atWork.delete(event.callId);
+    // It speaks or asks its provider: whatever has no result by now never gets one.
+    else if (event.type === "text" || event.type === "retry" || event.type === "result") atWork.clear();
+  }
+
   return {
     line(text, isCut) {
       const events = reader.line(text, isCut);
@@ -69,6 +88,8 @@ export async function openAgentStream(
       for (const event of events) {
         if (event.type === "result") done = true;
         else if (event.type === "text" || event.type === "tool_use" || event.type === "tool_result") done = false;
+        noteTools(event);
+        loop ??= watch.take(event, monotonicMs());
         if (event.type !== "session") continue;
         const json = JSON.stringify(event.session);
         if (json === session) continue;
@@ -79,6 +100,8 @@ export async function openAgentStream(
       return reader.progress();
     },
     isDone: () => done,
+    isBusy: () => atWork.size > 0,
+    loop: () => loop,
     overLimit: () => overLimit,
     async end(info) {
       await sessionWritten;

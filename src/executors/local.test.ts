@@ -467,6 +467,44 @@ describe("limits", () => {
     expect(exit).toMatchObject({ end: "idle" });
   });
 
+  const agentSpec = { reader: "claude", phaseType: "agent" } as const;
+  const call = (command: string, output: string, isError = false) => ({ tool: "Bash", input: { command }, output, isError });
+  const edit = (from: string, to: string) => ({ tool: "Edit", input: { file_path: "a.ts", old_string: from, new_string: to } });
+
+  it.each([
+    ["makes one call over and over", [call("true", "")], /^It made the same call 30 times in a row/],
+    ["changes a file to and fro", [edit("1", "2"), call("date", "now"), edit("2", "1")], /^It made the same .* to a\.ts 6 times/],
+    ["meets one error whatever it changes", [edit("a", "<n>"), call("npm test", "FAIL", true)], /12 changes to a\.ts/],
+  ])("P7 ends an agent that %s", async (_, calls, message) => {
+    const { run, fakeSpec, env } = setUp();
+    const exit = await run(fakeSpec({ ...agentSpec, endLoops: true }), env([{ calls }]));
+    expect(exit).toMatchObject({ end: "stuck", signal: "SIGTERM", survivors: [], agent: { failure: { category: "stuck" } } });
+    expect(exit.message).toMatch(message);
+  });
+
+  it("lets it go on where nobody asked to end it", async () => {
+    const { run, fakeSpec, env } = setUp();
+    const exit = await run(fakeSpec(agentSpec), env([{ calls: [call("true", "")], times: 60 }, { stream: "claude" }]));
+    expect(exit).toMatchObject({ end: "exited", agent: { finalText: "done" } });
+  });
+
+  it("P7 takes neither a slow start nor a long tool for silence", async () => {
+    const { run, fakeSpec, env } = setUp();
+    const block = { type: "tool_use", id: "long", name: "Bash", input: { command: "make" } };
+    const message = { id: "msg", role: "assistant", content: [block] };
+    const use = { print: `${JSON.stringify({ type: "assistant", message })}\n` };
+    const scenario = [{ wait: 800 }, use, { wait: 2500 }, { stream: "claude" }];
+    expect(await run(fakeSpec({ ...agentSpec, idleMs: 300 }), env(scenario))).toMatchObject({
+      end: "exited",
+      agent: { finalText: "done" },
+    });
+    const hangs = [{ stream: "claude" }, use, { calls: [call("ls", "")], times: 1 }, { stream: "claude" }, { hang: true }];
+    expect(await run(fakeSpec({ ...agentSpec, idleMs: 300 }), env(hangs))).toMatchObject({
+      end: "idle",
+      message: "it was silent for 300 ms",
+    });
+  });
+
   it("P7 takes more than 24.8 days for a timeout", async () => {
     const { run, specOf } = setUp();
     expect(

@@ -23,6 +23,8 @@ const maxOutputBytes = 1024 ** 3;
 const quietMs = 500;
 /** How long an agent that has used up its budget may take to show that it is done. */
 const budgetMs = 100;
+/** How long an agent may take to its first word, however short its limit of silence is: on a busy machine CLIs start slowly. */
+const startMs = 600_000;
 
 interface Ending {
   end: RunEnd;
@@ -72,6 +74,8 @@ export async function supervise(spec: RunSpec, runDir: string, fifos: Fifos, sto
     // What it says while it is being ended is not what it came to.
     if (ending.end === "result") return;
     if (agent.line(line, isCut)) progress();
+    const loop = spec.endLoops ? agent.loop() : null;
+    if (loop !== null) endAs("stuck", loop);
     clearTimeout(settleTimer);
     const overLimit = agent.overLimit();
     if (overLimit !== null) {
@@ -93,8 +97,10 @@ export async function supervise(spec: RunSpec, runDir: string, fifos: Fifos, sto
   const program = await start(spec, runDir, env, fifos, tree, take(outputs.stdout), take(outputs.stderr));
   if (typeof program === "string") return notStarted("spawn_failed", program);
 
-  const watchdog = startWatchdog(spec, (kind) => {
-    endAs(kind, kind === "timeout" ? `it ran for more than ${spec.wallMs} ms` : `it was silent for ${spec.idleMs} ms`);
+  const { agent } = outputs;
+  const limits = agent === null ? spec : { ...spec, startMs, isBusy: agent.isBusy };
+  const watchdog = startWatchdog(limits, (kind, limitMs) => {
+    endAs(kind, kind === "timeout" ? `it ran for more than ${limitMs} ms` : `it was silent for ${limitMs} ms`);
   });
   progress = watchdog.progress;
   const unkillable = Promise.withResolvers<{ code: null; signal: null }>();

@@ -12,17 +12,28 @@ const longestTimerMs = 1000;
 /** A timer that comes later than this was held up, by a suspended machine or a stopped process: that time does not count. */
 const latenessMs = 250;
 
+interface Limits {
+  wallMs: number;
+  /** Null: silence is fine. */
+  idleMs: number | null;
+  /** How long the silence before the first progress may be, if that is longer. */
+  startMs?: number;
+  /** Whether the run waits for work of its own, such as a long tool: that is no silence. */
+  isBusy?: () => boolean;
+}
+
 /**
- * Calls `onTimeout` once, when `wallMs` have passed or `idleMs` without progress (null: silence is fine). Only time in
- * which this process could run counts, by the monotonic clock `now`.
+ * Calls `onTimeout` once, with the limit that was reached: when `wallMs` have passed or `idleMs` without progress. Only time
+ * in which this process could run counts, by the monotonic clock `now`.
  */
 export function startWatchdog(
-  limits: { wallMs: number; idleMs: number | null },
-  onTimeout: (kind: "timeout" | "idle") => void,
+  limits: Limits,
+  onTimeout: (kind: "timeout" | "idle", limitMs: number) => void,
   now: () => number = monotonicMs,
 ): Watchdog {
   let awakeMs = 0;
   let progressAt = 0;
+  let mayBeSilentMs = limits.idleMs === null ? Number.POSITIVE_INFINITY : Math.max(limits.idleMs, limits.startMs ?? 0);
   let lookedAt = now();
   let plannedMs = 0;
   let isExcused = false;
@@ -39,11 +50,12 @@ export function startWatchdog(
   function look(): void {
     const isLate = now() - lookedAt > plannedMs + latenessMs;
     const at = awake();
+    if (limits.isBusy?.()) progressAt = at;
     const wallLeft = limits.wallMs - at;
-    const idleLeft = limits.idleMs === null ? Number.POSITIVE_INFINITY : progressAt + limits.idleMs - at;
+    const idleLeft = progressAt + mayBeSilentMs - at;
     const due = wallLeft <= 0 ? "timeout" : idleLeft <= 0 ? "idle" : null;
     if (due !== null && (!isLate || isExcused)) {
-      onTimeout(due);
+      onTimeout(due, due === "timeout" ? limits.wallMs : mayBeSilentMs);
       return;
     }
     // After a wake-up, what the run has said meanwhile is yet to be read: it gets one more look, and no third.
@@ -56,6 +68,7 @@ export function startWatchdog(
   return {
     progress() {
       progressAt = awake();
+      mayBeSilentMs = limits.idleMs ?? Number.POSITIVE_INFINITY;
     },
     stop() {
       clearTimeout(timer);

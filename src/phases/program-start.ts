@@ -3,7 +3,7 @@ import type { PhaseContext, Start } from "./phase.ts";
 
 /** A program that a phase runs. Without more it reads nothing, its output is plain text, and silence does not end it. */
 export interface Program
-  extends Pick<RunSpec, "argv" | "cwd" | "priorUsage" | "model" | "prices" | "limits" | "reserved" | "settleMs">,
+  extends Pick<RunSpec, "argv" | "cwd" | "priorUsage" | "model" | "prices" | "limits" | "reserved" | "settleMs" | "endLoops">,
     Partial<Pick<RunSpec, "stdout" | "reader" | "keepBytes" | "stop" | "data">> {
   /** What it reads from its stdin. */
   prompt?: string;

@@ -9,6 +9,9 @@
  *   commit: "message"          everything there is
  *   print / error: "text"      to stdout / stderr, as it stands
  *   stream: "claude" | "codex" | "pi", with optional text, session, tokens: a whole answer in that CLI's format
+ *   calls: [{tool, input, output, isError}]   calls of tools and their results in claude's format, one after the other;
+ *                              with times: so many rounds, else for ever; every: milliseconds between two. <n> in an
+ *                              input is the number of the call
  *   flood: bytes               to stdout, in lines of 100 bytes; with newline: false in one line
  *   bytes: "hex"               to stdout, e.g. what is no UTF-8
  *   printEnv: "NAME"           its value to stdout
@@ -51,6 +54,21 @@ const steps = {
   stream(step) {
     for (const line of answers[step.stream](step)) put(1, `${JSON.stringify(line)}\n`);
   },
+  async calls({ calls, times = Number.POSITIVE_INFINITY, every = 5 }) {
+    for (let i = 0; i < times * calls.length; i++) {
+      const { tool, input, output = "", isError = false } = calls[i % calls.length];
+      const its = JSON.parse(JSON.stringify(input).replaceAll("<n>", i));
+      const use = { type: "tool_use", id: `call_${i}`, name: tool, input: its };
+      const result = { type: "tool_result", tool_use_id: use.id, content: output, is_error: isError };
+      for (const [type, block] of [
+        ["assistant", use],
+        ["user", result],
+      ]) {
+        put(1, `${JSON.stringify({ type, message: { id: `msg_${i}`, role: type, content: [block] }, session_id: fakeSession })}\n`);
+      }
+      await delay(every);
+    }
+  },
   flood({ flood, newline = true }) {
     const piece = newline ? `${"x".repeat(99)}\n`.repeat(1000) : "x".repeat(100_000);
     for (let left = flood; left > 0; left -= piece.length) put(1, piece.slice(0, left));
@@ -82,6 +100,8 @@ const steps = {
     process.exit(exit);
   },
 };
+
+const fakeSession = "11111111-2222-4333-8444-555555555555";
 
 const answers = {
   claude: ({ text = "done", session = "11111111-2222-4333-8444-555555555555", tokens = 10 }) => {
