@@ -47,6 +47,11 @@ const sections: Record<string, { title: string; method: string }> = {
     title: "The fault campaign",
     method: "What is done, and what counts as a violation, is in [reliability.md](reliability.md). A row sums up all homes of a mode.",
   },
+  "slow-agents": {
+    title: "Slow agents",
+    method:
+      "Two daemons with 50 agents each, all at once, while a program per core computes without end. Each agent is silent for 20 s before its first word and for 20 s while a tool works; 5 s of silence are allowed.",
+  },
   soak: {
     title: "Ten minutes of work",
     method: "As the busy daemon, for ten minutes; sampled every second from the end of the second minute.",

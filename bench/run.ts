@@ -12,6 +12,7 @@ import { load } from "./load.ts";
 import { describeMachine, tableOf, writeFigures } from "./page.ts";
 import { phaseOverhead } from "./phase-overhead.ts";
 import { recovery } from "./recovery.ts";
+import { slowAgents } from "./slow-agents.ts";
 import { soak } from "./soak.ts";
 import { startTime } from "./start-time.ts";
 import { worktrees } from "./worktrees.ts";
@@ -27,6 +28,7 @@ const benchmarks: Record<string, () => Promise<Figure[]>> = {
   // Last of the short ones: the disk is busy for a while with their 20,000 files.
   worktrees,
   "idle-daemon": idleDaemon,
+  "slow-agents": slowAgents,
   soak,
 };
 
