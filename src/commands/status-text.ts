@@ -3,6 +3,7 @@ import { runningDaemon } from "../daemon/holder.ts";
 import type { Config } from "../domain/config.ts";
 import { epochMs, type Instant, instant, secondsBetween } from "../domain/time.ts";
 import { parkText, placesOf } from "../engine/park.ts";
+import { stuckText } from "../engine/progress.ts";
 import { providersOf } from "../engine/world.ts";
 import { spaceProblem } from "../lib/disk-space.ts";
 import type { PlanRow, ShownStatus, TicketRow } from "../views/rows.ts";
@@ -79,6 +80,10 @@ function details(context: Context, row: TicketRow, now: Instant, notes: BudgetNo
   if (row.refusedEdit !== undefined) lines.push(`${context.style("yellow", "edit refused:")} ${oneLine(row.refusedEdit, 300)}`);
   if (row.hold && !ended) lines.push(`held by ${oneLine(row.hold.by)}${row.hold.reason ? `: ${oneLine(row.hold.reason)}` : ""}`);
   if (row.error !== undefined && row.status !== "complete") lines.push(`${context.style("red", "error:")} ${oneLine(row.error)}`);
+  const stuck = row.ticket?.stuck;
+  if (stuck && !ended && row.ticket?.activity.state !== "finished") {
+    lines.push(`${context.style("yellow", "stuck:")} ${oneLine(stuckText(stuck), 300)}`);
+  }
   if (row.status === "running" && row.since !== undefined) lines.push(`run ${row.runId} for ${duration(secondsBetween(row.since, now))}`);
   if (row.status === "awaiting_approval") lines.push(`waits for: orchestrator approve ${row.planId} ${row.ticketId}`);
   const wait = notes.get(`${row.planId}/${row.ticketId}`);

@@ -95,7 +95,10 @@ export function createRunner(parts: RunnerParts): Runner {
 
   const now = (): Instant => instant(Date.now());
   const parks = openParks({ log, config: parts.config, now });
-  const policy = () => ({ retryBackoffSeconds: parts.config().retryBackoffSeconds, pollInterval: parts.config().pollInterval });
+  const policy = () => {
+    const { retryBackoffSeconds, pollInterval, progressWatch } = parts.config();
+    return { retryBackoffSeconds, pollInterval, progressWatch };
+  };
   const ticketOf = (ref: { planId: string; ticketId: string }): Ticket | undefined =>
     world.plans.get(ref.planId)?.tickets.get(ref.ticketId);
 

@@ -73,6 +73,8 @@ export const ConfigFile = z.looseObject({
   prices: z.record(z.string(), Price).default({}),
   /** Program that is told when a ticket needs a person: JSON on stdin. */
   notifyCommand: CommandLine.optional(),
+  /** Whether agents that go in circles are stopped, and those that get nowhere are nudged, begun anew and then given up. */
+  progressWatch: z.enum(["on", "off"]).default("on"),
   /** How agents that wait for their provider come back: by themselves when their time has come, or by a person's command alone. */
   resumeAgents: z.enum(["auto", "manual"]).default("auto"),
   /** Hours of the day in which none of them comes back by itself, e.g. 22:00-07:00 by the clock of the machine. */

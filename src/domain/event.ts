@@ -50,6 +50,8 @@ export type TicketEvent =
       feedback?: string;
       /** The work may be fine, only the verdict is missing: ask once more without counting it. */
       reask?: boolean;
+      /** It got nowhere, and might if it is told so in the same conversation. */
+      nudge?: boolean;
       /** The provider did not serve the agent: its account is parked, and the run counts for nothing. */
       provider?: { resetsAt?: Instant };
     } & RunFacts)

@@ -53,6 +53,16 @@ export type Activity = z.infer<typeof Activity>;
 export const IsolationBreach = z.looseObject({ evidence: z.string(), restore: z.string() });
 export type IsolationBreach = z.infer<typeof IsolationBreach>;
 
+/** Why the next run of an agent is to go about it differently, until one has settled. */
+export const Stuck = z.object({
+  /** Where it showed. */
+  phase: z.string(),
+  evidence: z.string(),
+  /** `nudge`: the agent is told in its own conversation. `anew`: a new one begins, and is to try another way. */
+  answer: z.enum(["nudge", "anew"]),
+});
+export type Stuck = z.infer<typeof Stuck>;
+
 export const HistoryEntry = z.looseObject({
   phase: z.string(),
   /** success, failure and skipped are the first seed's; lost and interrupted runs consumed no attempt. */
@@ -130,6 +140,11 @@ const runnerFields = {
   unserved: counters,
   /** Phase → 1 once a missing verdict was asked for again in this visit. */
   reasked: counters,
+  /** Phase → answers to runs of this visit that got nowhere: 1 once the agent was nudged, 2 once it began anew. */
+  nudges: counters,
+  /** Phase → how often in a row it has failed again as it had failed before. */
+  repeats: counters,
+  stuck: Stuck.nullable().default(null),
   /** Phase → what it found wrong last; gone when the phase passes. Prompts show it. */
   feedback: z.record(z.string(), z.string()).default({}),
   /** Runs started so far; the next run's number. */

@@ -145,6 +145,20 @@ describe("causes", () => {
     expect(why({ ...ready, refusedEdit: "status: no" })).toEqual([expect.objectContaining({ code: "next" }), refusal]);
   });
 
+  it("of an agent that got nowhere, after what keeps the ticket", () => {
+    const stuck = { phase: "build", evidence: "It was silent.", answer: "nudge" as const };
+    const told = {
+      code: "stuck",
+      message: "The agent got nowhere and is told what was seen, in its own conversation. Seen: It was silent.",
+      command: "orchestrator logs plan t1",
+    };
+    expect(why({ ...ready, stuck })).toEqual([expect.objectContaining({ code: "next" }), told]);
+    expect(why(doing({ state: "running", runId: "0002-build", since: start }, { stuck: { ...stuck, answer: "anew" } }))).toEqual([
+      expect.objectContaining({ code: "running" }),
+      { ...told, message: "The agent got nowhere and begins anew and is to try another way. Seen: It was silent." },
+    ]);
+  });
+
   it("of tickets that run or stop", () => {
     expect(why(doing({ state: "running", runId: "0001-build", since: start }))).toEqual([
       { code: "running", message: `Phase "build" runs since ${start}.`, command: "orchestrator logs plan t1 --follow" },

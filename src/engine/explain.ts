@@ -4,6 +4,7 @@ import type { Instant } from "../domain/time.ts";
 import { budgetsOf, shortageText } from "./budget.ts";
 import { claimsOf } from "./claims.ts";
 import { accountOf, parkText } from "./park.ts";
+import { stuckText } from "./progress.ts";
 import { agentsOf, isFree, shares, trialsOf, usedShares } from "./schedule.ts";
 import { currentPhase } from "./transition.ts";
 import {
@@ -43,6 +44,7 @@ export interface Reason {
     | "stopping"
     | "ended"
     | "edit_refused"
+    | "stuck"
     | "stopped"
     | "isolation"
     | "next";
@@ -73,6 +75,9 @@ export function explain(world: World, planId: string, ticketId: string, limits: 
     reasons.push({ code: "daemon_off", message: "No daemon is running.", command: "orchestrator daemon" });
   }
   if (reasons.length === 0) reasons.push({ code: "next", message: "It starts with the daemon's next look." });
+  if (ticket.stuck !== null && ticket.activity.state !== "finished") {
+    reasons.push({ code: "stuck", message: stuckText(ticket.stuck), command: `orchestrator logs ${where}` });
+  }
   // No cause of anything, but somebody expected it to be one.
   if (ticket.refusedEdit !== undefined) {
     reasons.push({ code: "edit_refused", message: `The last edit of its file was not followed. ${ticket.refusedEdit}` });

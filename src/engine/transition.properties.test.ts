@@ -105,6 +105,8 @@ describe("any workflow, any order of events", () => {
         const count = (counter: Record<string, number>) => (Object.hasOwn(counter, phase.id) ? (counter[phase.id] ?? 0) : 0);
         expect(count(ticket.retries)).toBeLessThanOrEqual(bound.retries);
         expect(count(ticket.reasked)).toBeLessThanOrEqual(1);
+        expect(count(ticket.nudges)).toBeLessThanOrEqual(2);
+        expect(count(ticket.repeats)).toBeLessThanOrEqual(4);
         const over = ticket.activity.state === "finished" ? 1 : 0;
         expect(count(ticket.visits)).toBeLessThanOrEqual(bound.visits + over);
         expect(count(ticket.lost)).toBeLessThanOrEqual(bound.lost + over);
@@ -213,11 +215,12 @@ describe("P7 whatever the runs do, a ticket ends", () => {
   function boundOf(workflow: Workflow): number {
     return workflow.phases.reduce((sum, phase) => {
       const bound = boundsOf(phase);
-      return sum + bound.visits * (1 + bound.retries + 1) + bound.lost + 1;
+      const nudges = phase.type === "agent" ? 2 : 0;
+      return sum + bound.visits * (1 + bound.retries + 1 + nudges) + bound.lost + 1;
     }, 0);
   }
 
-  it("every sequence of failing runs ends within visits × (1 + retries + one re-ask)", () => {
+  it("every sequence of failing runs ends within visits × (1 + retries + one re-ask, for an agent one nudge and one new beginning)", () => {
     fc.assert(
       fc.property(anyWorkflow, fc.infiniteStream(outcome), (workflow, outcomes) => {
         const runs = runsUntilEnd(workflow, () => ({ ...(outcomes.next().value ?? { pick: 0, reask: false }), type: "failed" }));

@@ -279,7 +279,7 @@ describe("every state × every event", () => {
 
     idle("queued × failed: changes nothing, it has no run");
     idle("ready × failed: changes nothing, its last run is settled");
-    cell("running × failed: writes history, then takes the edge of its category, a retry or onFailure", (ticket, event) => {
+    cell("running × failed: writes history, then takes the edge of its category, a nudge, a retry or onFailure", (ticket, event) => {
       const phaseHistory = [run("failure", { category: "test", reason: "2 tests fail" })];
       const retry = act(ticket, event);
       expect(retry).toEqual({
@@ -300,6 +300,13 @@ describe("every state × every event", () => {
         activity: { state: "finished", outcome: "needs_attention", at: t1 },
       });
       expect(exhausted.effects).toEqual([{ type: "notify", status: "needs_attention", reason: "2 tests fail" }]);
+      const nudged = act(ticket, { ...event, category: "stuck", nudge: true } as TicketEvent);
+      expect(nudged.ticket).toMatchObject({
+        retries: { build: 0 },
+        nudges: { build: 1 },
+        stuck: { phase: "build", evidence: "2 tests fail", answer: "nudge" },
+        activity: { state: "ready", cause: "retry" },
+      });
       const special = act(ticket, { ...event, category: "conflict" } as TicketEvent);
       expect(special.ticket).toMatchObject({ currentPhase: "watch", retries: { build: 0 }, activity: { state: "ready", cause: "next" } });
       const isolation = { evidence: "HEAD moved", restore: "orchestrator restore --checkout" };

@@ -4,6 +4,7 @@ import type { Activity, AfterStop, HistoryEntry, Ticket } from "../domain/ticket
 import { type Instant, plusSeconds } from "../domain/time.ts";
 import { defaultMaxVisits, type FlatPhase, phaseById, retryEdge, type Workflow } from "../domain/workflow.ts";
 import { fraction } from "./jitter.ts";
+import { failsAgain, gotNowhere, noteOfRepeats, noteOfRun, nudgesOf, repeatsUntil } from "./progress.ts";
 
 /** Settings of the configuration that rules depend on. */
 export interface Policy {
@@ -11,6 +12,8 @@ export interface Policy {
   retryBackoffSeconds: number;
   /** Seconds between two checks of a poll that names no interval. */
   pollInterval: number;
+  /** Whether a ticket that gets nowhere is treated differently from one that fails; absent: it is. */
+  progressWatch?: "on" | "off";
 }
 
 /** The outcome of one event. `refused` says why nothing changed, where a person asked for a change. */
@@ -77,15 +80,22 @@ function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: 
   switch (event.type) {
     case "passed": {
       const { [phase.id]: _settled, ...feedback } = ticket.feedback;
-      const passed = { ...remember(ticket, "success", event), feedback, error: null };
+      const repeats = without(ticket.repeats, phase.id);
+      const passed = { ...heeded(remember(ticket, "success", event), phase), feedback, repeats, error: null };
       return after ? divert(passed, workflow, after, event.at) : follow(passed, workflow, successEdge(phase), event.at);
     }
     case "failed": {
       if (isUnserved(phase, event)) {
         return after ? divert(remember(ticket, "interrupted", event), workflow, after, event.at) : giveBack(ticket, phase, event);
       }
-      const feedback = { ...ticket.feedback, [phase.id]: clip(event.feedback ?? event.reason) };
-      const failed = { ...remember(ticket, "failure", event), feedback };
+      const says = clip(event.feedback ?? event.reason);
+      const isAgain = policy.progressWatch !== "off" && failsAgain(ticket, phase, event, says);
+      const noted = heeded({ ...remember(ticket, "failure", event), feedback: { ...ticket.feedback, [phase.id]: says } }, phase);
+      const failed = willBeReasked(ticket, phase, event)
+        ? noted
+        : isAgain
+          ? count(noted, "repeats", phase.id)
+          : { ...noted, repeats: without(noted.repeats, phase.id) };
       return after ? divert(failed, workflow, after, event.at) : fail(failed, workflow, phase, event, policy);
     }
     case "pending":
@@ -239,21 +249,34 @@ function giveBack(ticket: Ticket, phase: FlatPhase, event: Failed): Step {
   return finish(back, "needs_attention", event.at, `The agent of phase "${phase.id}" was not served ${times} times: ${event.reason}`);
 }
 
+/** Whether only the verdict is missing, and was not asked for again yet. */
+function willBeReasked(ticket: Ticket, phase: FlatPhase, event: Pick<Failed, "reask">): boolean {
+  return event.reask === true && counted(ticket.reasked, phase.id) === 0;
+}
+
 function fail(
-  ticket: Ticket,
+  settled: Ticket,
   workflow: Workflow,
   phase: FlatPhase,
-  event: Pick<Failed, "at" | "category" | "reason" | "reask">,
+  event: Pick<Failed, "at" | "category" | "reason" | "reask" | "nudge">,
   policy: Policy,
 ): Step {
-  if (event.reask && counted(ticket.reasked, phase.id) === 0) {
-    return become(count(ticket, "reasked", phase.id), { state: "ready", cause: "retry" });
+  if (willBeReasked(settled, phase, event)) {
+    return become(count(settled, "reasked", phase.id), { state: "ready", cause: "retry" });
   }
-  if (phase.type === "terminal" || phase.type === "wait") return finish(ticket, "failed", event.at, event.reason);
+  if (phase.type === "terminal" || phase.type === "wait") return finish(settled, "failed", event.at, event.reason);
+  const repeats = counted(settled.repeats, phase.id);
+  const note = noteOfRepeats(phase, repeats, event.reason);
+  const ticket = note === null ? settled : { ...settled, stuck: note };
+  if (note !== null) {
+    if (phase.on?.stuck !== undefined) return enter({ ...ticket, error: note.evidence }, workflow, phase.on.stuck, event.at);
+    if (repeats >= repeatsUntil.person) return finish(ticket, "needs_attention", event.at, note.evidence);
+  }
   const special = phase.on?.[event.category];
   if (special !== undefined) return enter({ ...ticket, error: event.reason }, workflow, special, event.at);
   // Trying again would not mend the user's checkout, and might do the same to it.
   if (event.category === "isolation") return finish(ticket, "needs_attention", event.at, event.reason);
+  if (policy.progressWatch !== "off" && gotNowhere(phase, event.category)) return tryDifferently(ticket, phase, event);
   const used = counted(ticket.retries, phase.id);
   if (used < phase.maxRetries) {
     const notBefore = plusSeconds(event.at, backoffSeconds(ticket, used, policy));
@@ -264,6 +287,21 @@ function fail(
     );
   }
   return failureEdge(ticket, workflow, phase, event.at, event.reason);
+}
+
+/** What follows a run that got nowhere: the agent is told, then it begins anew, then a person has to see. Costs no retry. */
+function tryDifferently(ticket: Ticket, phase: FlatPhase, event: Pick<Failed, "at" | "reason" | "nudge">): Step {
+  const note = noteOfRun(phase, counted(ticket.nudges, phase.id), event);
+  if (note === null) {
+    return finish(ticket, "needs_attention", event.at, `Phase "${phase.id}" got nowhere again after a new beginning: ${event.reason}`);
+  }
+  const nudges = { ...ticket.nudges, [phase.id]: nudgesOf[note.answer] };
+  return become({ ...ticket, nudges, stuck: note, windowUsedMs: 0, error: event.reason }, { state: "ready", cause: "retry" });
+}
+
+/** Without the note for the next run of an agent, once that run has settled or the phase that it is about has done well. */
+function heeded(ticket: Ticket, phase: FlatPhase): Ticket {
+  return phase.type === "agent" || ticket.stuck?.phase === phase.id ? { ...ticket, stuck: null } : ticket;
 }
 
 function failureEdge(
@@ -301,7 +339,7 @@ function lookAgain(ticket: Ticket, workflow: Workflow, phase: FlatPhase, event: 
     const reason = `Phase "${phase.id}" was not done within ${window} s.`;
     const failed = remember(ticket, "failure", { at: event.at, category: "timeout", reason });
     return fail(
-      { ...failed, feedback: { ...ticket.feedback, [phase.id]: reason } },
+      { ...failed, feedback: { ...ticket.feedback, [phase.id]: reason }, repeats: without(ticket.repeats, phase.id) },
       workflow,
       phase,
       { at: event.at, category: "timeout", reason },
@@ -339,6 +377,7 @@ function enter(ticket: Ticket, workflow: Workflow, phaseId: string, at: Instant)
     visits: { ...ticket.visits, [phaseId]: visits },
     retries: { ...ticket.retries, [phaseId]: 0 },
     reasked: { ...ticket.reasked, [phaseId]: 0 },
+    nudges: without(ticket.nudges, phaseId),
   };
   if (phase.type === "terminal") {
     return phase.notify
@@ -379,7 +418,7 @@ function divert(ticket: Ticket, workflow: Workflow, after: Leaving, at: Instant)
 
 /** A person's decision starts all counts again: bounds are there for what nobody decided. */
 function afresh(ticket: Ticket): Ticket {
-  return { ...ticket, error: null, retries: {}, visits: {}, lost: {}, unserved: {}, reasked: {} };
+  return { ...ticket, error: null, retries: {}, visits: {}, lost: {}, unserved: {}, reasked: {}, nudges: {}, repeats: {}, stuck: null };
 }
 
 function unknownPhase(ticket: Ticket, workflow: Workflow, at: Instant): Step {
@@ -409,13 +448,19 @@ function stop(ticket: Ticket, after: AfterStop): Step {
   return become(ticket, { ...now, stop: after }, [{ type: "stop", runId: now.runId, after }]);
 }
 
-function count(ticket: Ticket, counter: "retries" | "lost" | "unserved" | "reasked", phase: string): Ticket {
+function count(ticket: Ticket, counter: "retries" | "lost" | "unserved" | "reasked" | "repeats", phase: string): Ticket {
   return { ...ticket, [counter]: { ...ticket[counter], [phase]: counted(ticket[counter], phase) + 1 } };
 }
 
 /** A counter's value. A phase may be called "constructor", which every object has without ever having counted it. */
 function counted(counter: Readonly<Record<string, number>>, phase: string): number {
   return Object.hasOwn(counter, phase) ? (counter[phase] ?? 0) : 0;
+}
+
+/** The counts without that of a phase. */
+function without(counter: Readonly<Record<string, number>>, phase: string): Record<string, number> {
+  const { [phase]: _gone, ...rest } = counter;
+  return rest;
 }
 
 type RunNews = { at: Instant; category?: FailureCategory; reason?: string } & RunFacts;

@@ -5,6 +5,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { TicketEvent } from "../domain/event.ts";
 import type { ExitRecord, RunSpec } from "../domain/run.ts";
 import type { AgentReport } from "../domain/session.ts";
+import type { HistoryEntry, Ticket } from "../domain/ticket.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
 import { agentReport, exitRecord, phaseContext, specOf } from "../testing/phase-context.ts";
@@ -210,6 +211,71 @@ describe("a missing verdict", () => {
     const start = await agent.start({ ...ready, config, agent: "claude" });
     expect(start.kind === "run" && start.spec.argv.includes("--resume")).toBe(resumes);
     expect(start.kind === "run" && (start.prompt ?? "").includes("verdict alone")).toBe(resumes);
+  });
+});
+
+describe("an agent that got nowhere", () => {
+  const session = { id: "11111111-2222-4333-8444-555555555555", provider: "claude" };
+  const at = "2026-01-01T00:00:00.000Z";
+  const ran = {
+    phase: "work",
+    status: "failure" as const,
+    startedAt: at,
+    completedAt: at,
+    agent: "claude",
+    category: "stuck" as const,
+    session,
+  };
+  const seen = "It made the same call 30 times.";
+
+  async function started(stuck: Ticket["stuck"], phaseHistory: HistoryEntry[] = [ran], feedback = {}) {
+    const ready = context({}, { ticket: { phaseHistory, agent: "claude", stuck, feedback } });
+    const config = { ...ready.config, agents: { claude: { ...ready.config.agents.none, command: "claude" } } } as typeof ready.config;
+    const start = await agent.start({ ...ready, config, agent: "claude" });
+    if (start.kind !== "run") throw new Error("it did not start");
+    return { resumes: start.spec.argv.includes(session.id), prompt: start.prompt ?? "", endLoops: start.spec.endLoops };
+  }
+
+  it("is told so in its own conversation", async () => {
+    const nudged = await started({ phase: "work", evidence: seen, answer: "nudge" });
+    expect(nudged).toEqual({ resumes: true, prompt: expect.stringContaining(seen), endLoops: true });
+    expect(nudged.prompt).not.toContain("work on T1");
+  });
+
+  it("is told what another phase found, too", async () => {
+    const feedback = { checks: "FAIL adds" };
+    const { resumes, prompt } = await started({ phase: "checks", evidence: seen, answer: "nudge" }, [ran], feedback);
+    expect(resumes).toBe(true);
+    expect(prompt).toContain("FAIL adds");
+  });
+
+  it.each([
+    ["begins anew, with the task and what was seen", "anew", [ran]],
+    ["begins anew where it has no conversation to go on with", "nudge", []],
+    ["begins anew where the conversation is another agent's", "nudge", [{ ...ran, agent: "other" }]],
+  ] as const)("%s", async (_, answer, history) => {
+    const { resumes, prompt } = await started({ phase: "work", evidence: seen, answer }, [...history]);
+    expect(resumes).toBe(false);
+    expect(prompt).toMatch(/^\nEarlier work .*\n\nIt made the same call 30 times\.\n.*different approach.*work on T1\n$/s);
+  });
+
+  it("is what a run comes to that was ended for it, and what it left is kept", async () => {
+    const exit = {
+      end: "stuck" as const,
+      message: "It made the same call 30 times",
+      exitCode: null,
+      signal: "SIGINT",
+      agent: agentReport(null, { session }),
+    };
+    expect(await run({}, "echo 1 > b", { exit })).toMatchObject({
+      type: "failed",
+      category: "stuck",
+      reason: seen,
+      nudge: true,
+      session,
+      agent: "none",
+    });
+    expect(sh("git show HEAD:b")).toBe("1");
   });
 });
 

@@ -29,6 +29,7 @@ import { captureOutput, passedRun } from "./capture.ts";
 import { guardAfter, guardAfterLost, guardBefore, withBreach } from "./checkout-guard.ts";
 import { commonEnding, excerpt, failedRun } from "./ending.ts";
 import { childEnvironment } from "./environment.ts";
+import { anewText, nudgeOf } from "./nudge.ts";
 import type { PhaseContext, PhaseHandler, Start } from "./phase.ts";
 import { programStart } from "./program-start.ts";
 import { outsideScope } from "./scope.ts";
@@ -99,7 +100,9 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     const childEnv = childEnvironment(context, variables, { ...ofAgent, required: command.env });
     // Last: what changes from here on is the run's doing, or a person's.
     const env = { ...childEnv, ...(await guardBefore(context, repo)) };
-    const prompt = reminder ?? `${interruptionNote(context)}${renderPrompt(config.promptDirs, phase.promptTemplate, variables)}`;
+    const prompt =
+      reminder ??
+      `${anewText(context.ticket)}${interruptionNote(context)}${renderPrompt(config.promptDirs, phase.promptTemplate, variables)}`;
     return programStart(context, env, {
       argv: command.argv,
       cwd: worktree.path,
@@ -112,6 +115,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       ...(limits.length > 0 ? { limits } : {}),
       reserved,
       idleSeconds: config.agentIdleTimeoutSeconds,
+      endLoops: config.progressWatch === "on",
       keepBytes,
       stop: command.stop,
       settleMs,
@@ -273,8 +277,8 @@ interface Conversation {
 }
 
 /**
- * A verdict that was forgotten is asked for once in the same conversation, and work that the provider or an empty budget cut
- * short goes on in its own; everything else starts a new one.
+ * A verdict that was forgotten is asked for once in the same conversation, an agent that got nowhere is told so there, and
+ * work that the provider or an empty budget cut short goes on in its own; everything else starts a new one.
  */
 function sessionFor(context: Context, adapter: Adapter, cli: CliFacts | undefined): Conversation {
   const settled = context.ticket.phaseHistory.filter(({ status }) => status !== "lost" && status !== "interrupted");
@@ -288,6 +292,8 @@ function sessionFor(context: Context, adapter: Adapter, cli: CliFacts | undefine
     return { ...fresh, notes: [`${cliName(provider, cli)} cannot resume a session: the work begins anew`] };
   };
   if (forgot(last) && !forgot(previous) && last?.session?.provider === provider) return resume(last.session, verdictReminder);
+  const nudge = nudgeOf(context.ticket, { phase: context.phase.id, agent: context.agent, provider });
+  if (nudge) return resume(nudge.session, nudge.prompt);
   const cut = context.ticket.phaseHistory.at(-1);
   if (isOutOfBudget(cut, context.phase.id) && cut?.session?.provider === provider) return resume(cut.session, goOnPaid);
   return resume(cut && isToGoOn(context, adapter, cut) ? cut.session : undefined, goOn);

@@ -13,6 +13,7 @@ export function commonEnding(context: PhaseContext, exit: ExitRecord): TicketEve
   const { runId } = context.ref;
   const at = context.now();
   const session = exit.agent?.session ? { session: exit.agent.session } : {};
+  const nudge = exit.agent?.session ? { nudge: true } : {};
   const output = excerpt(exit.stderrTail || exit.stdoutTail);
   if (exit.survivors.length > 0) {
     return {
@@ -25,8 +26,10 @@ export function commonEnding(context: PhaseContext, exit: ExitRecord): TicketEve
   switch (exit.end) {
     case "stopped":
       return { type: "interrupted", at, runId, reason: "It was stopped.", ...session };
-    case "timeout":
-      return { type: "failed", at, runId, category: "timeout", reason: `It took longer than ${seconds(exit)} s.`, output, ...session };
+    case "timeout": {
+      const reason = `It took longer than ${seconds(exit)} s.`;
+      return { type: "failed", at, runId, category: "timeout", reason, output, ...session, ...nudge };
+    }
     case "idle":
       return {
         type: "failed",
@@ -36,6 +39,18 @@ export function commonEnding(context: PhaseContext, exit: ExitRecord): TicketEve
         reason: `It was silent for too long (${exit.message ?? "no output"}).`,
         output,
         ...session,
+        ...nudge,
+      };
+    case "stuck":
+      return {
+        type: "failed",
+        at,
+        runId,
+        category: "stuck",
+        reason: `${exit.message ?? "It went in circles"}.`,
+        output,
+        ...session,
+        ...nudge,
       };
     case "output_limit":
       return {

@@ -101,6 +101,10 @@ describe("how a run ended", () => {
       { type: "failed", category: "timeout", reason: "It took longer than 5 s." },
     ],
     [{ end: "idle" }, { type: "failed", category: "stalled" }],
+    [
+      { end: "stuck", message: "It made the same call 30 times" },
+      { type: "failed", category: "stuck", reason: "It made the same call 30 times." },
+    ],
     [{ end: "output_limit" }, { type: "failed", category: "stuck" }],
     [
       { end: "spawn_failed", message: "no bash" },

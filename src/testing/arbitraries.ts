@@ -71,6 +71,8 @@ export const anyMove: fc.Arbitrary<Move> = fc.record({
   reask: fc.boolean(),
 });
 
+const failures = ["conflict", "test", "test", "stuck", "test", "stalled"] as const;
+
 /** The event that a move is for a ticket as it stands. News of a run is about the run under way unless the move is stale. */
 export function eventOf({ type, stale, pick, reask }: Move, ticket: Ticket, workflow: Workflow, at: Instant): TicketEvent {
   const past = ticket.phaseHistory.findLast((entry) => entry.runId !== undefined)?.runId ?? "0000-never";
@@ -96,7 +98,7 @@ export function eventOf({ type, stale, pick, reask }: Move, ticket: Ticket, work
     case "pending":
       return { type, ...news, durationMs: pick % 100_000 };
     case "failed":
-      return { type, ...news, category: pick % 4 === 0 ? "conflict" : "test", reason: "red", reask };
+      return { type, ...news, category: failures[pick % failures.length] ?? "test", reason: "red", reask, nudge: pick % 2 === 0 };
     case "interrupted":
     case "lost":
       return { type, ...news, reason: "gone" };
