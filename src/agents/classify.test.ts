@@ -2,6 +2,9 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { classify, resetTime } from "./classify.ts";
 
+// Times of day without a zone are this machine's.
+process.env.TZ = "UTC";
+
 const now = Date.parse("2026-11-20T22:30:10.000Z");
 
 describe("classify", () => {
@@ -42,6 +45,21 @@ describe("resetTime", () => {
     ["try again in 2 hours", "2026-11-21T00:30:10.000Z"],
     ["resets 4am (Nowhere/Land)", undefined],
     ["Try again later.", undefined],
+    ["wird um 23:29 Uhr zurückgesetzt", "2026-11-20T23:29:00.000Z"],
+    ["réinitialisation à 23h29 (UTC)", "2026-11-20T23:29:00.000Z"],
+    ["se restablece a las 23:29", "2026-11-20T23:29:00.000Z"],
+    ["Limit zurückgesetzt am 23. November 2026 um 22:57", "2026-11-23T22:57:00.000Z"],
+    ["el 23 de noviembre de 2026 a las 22:57", "2026-11-23T22:57:00.000Z"],
+    ["try again at Nov 23rd, 2026 10:57 PM", "2026-11-23T22:57:00.000Z"],
+    ["resets Nov 23, 10pm (UTC)", "2026-11-23T22:00:00.000Z"],
+    ["back at 2026-11-21T01:02:03Z", "2026-11-21T01:02:03.000Z"],
+    ["retry-after: 3600", "2026-11-20T23:30:10.000Z"],
+    ["try again in 1h30m", "2026-11-21T00:00:10.000Z"],
+    ["réessayez dans 20 minutes", "2026-11-20T22:50:10.000Z"],
+    ["try again in 3 days, 2 hours and 5 minutes", "2026-11-24T00:35:10.000Z"],
+    ['429 {"error":{"resets_at":1795217347}}', "2026-11-20T23:29:07.000Z"],
+    ["5-hour limit of 3pm reached, goes on at 8pm (UTC)", "2026-11-21T20:00:00.000Z"],
+    ["http://127.0.0.1:44779/v1 says 429", undefined],
   ])("%s", (text, time) => {
     expect(resetTime(text, now)).toBe(time);
   });

@@ -12,7 +12,8 @@ import {
   maxFinalText,
   number,
   object,
-  parseLine,
+  parseLines,
+  plainText,
   type Reader,
   type ReaderOptions,
   type StreamEnd,
@@ -26,6 +27,7 @@ import {
 export function claudeReader(options: ReaderOptions = {}): Reader {
   const now = options.now ?? Date.now;
   const warnings: string[] = [];
+  const plain = plainText();
   let session: AgentReport["session"] = null;
   let permissionMode: string | undefined;
   /** The last `result` line, with its long text replaced by the clipped one. */
@@ -169,7 +171,7 @@ export function claudeReader(options: ReaderOptions = {}): Reader {
       const category = errorCode === undefined ? undefined : classify({ codes: [errorCode], limit }, now());
       const reason = errorCode ?? retrying;
       return unfinished(
-        info,
+        { ...info, plain: plain.all() },
         reason === undefined ? undefined : { message: `claude was still trying: ${reason}`, ...category, ...limit },
         now(),
       );
@@ -206,10 +208,10 @@ export function claudeReader(options: ReaderOptions = {}): Reader {
         return [];
       }
       if (isCut) return warn(cutLineWarning(text));
-      const line = parseLine(text);
-      if (!line) return [];
-      news = true;
-      return read(line);
+      const lines = parseLines(text);
+      if (lines.length === 0) plain.add(text);
+      news = lines.length > 0;
+      return lines.flatMap(read);
     },
     progress: () => news,
     spent,

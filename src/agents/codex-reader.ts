@@ -1,5 +1,5 @@
 import type { AgentEvent, AgentReport, Spent, Usage } from "../domain/session.ts";
-import { classify } from "./classify.ts";
+import { classify, signalsOf } from "./classify.ts";
 import {
   addWarning,
   array,
@@ -13,6 +13,7 @@ import {
   number,
   object,
   parseLine,
+  plainText,
   type Reader,
   type ReaderOptions,
   string,
@@ -25,11 +26,12 @@ export function codexReader(options: ReaderOptions = {}): Reader {
   const now = options.now ?? Date.now;
   const resumed = resumedThread(options.argv);
   const warnings: string[] = [];
+  const plain = plainText();
   const open = new Set<string>();
   let session: AgentReport["session"] = null;
   let lastMessage: string | null = null;
   let usage: Usage | null = null;
-  let turn: "open" | "completed" | { failed: string } = "open";
+  let turn: "open" | "completed" | { failed: string; error: unknown } = "open";
   let trouble: string | undefined;
   /** Whether the model has answered anything: until then nothing was used, afterwards only the end of the turn tells what. */
   let answered = false;
@@ -53,8 +55,8 @@ export function codexReader(options: ReaderOptions = {}): Reader {
           { type: "result", ok: true, text: lastMessage ?? "" },
         ];
       case "turn.failed": {
-        const message = clip(string(object(line.error)?.message) ?? "the turn failed", 1000);
-        turn = { failed: message };
+        const message = clip(signalsOf(line.error).message ?? "the turn failed", 1000);
+        turn = { failed: message, error: line.error };
         return [{ type: "result", ok: false, text: message }];
       }
       default:
@@ -126,6 +128,7 @@ export function codexReader(options: ReaderOptions = {}): Reader {
       }
       const line = parseLine(text);
       news = line !== undefined;
+      if (!line) plain.add(text);
       return line ? read(line) : [];
     },
     progress: () => news,
@@ -135,8 +138,8 @@ export function codexReader(options: ReaderOptions = {}): Reader {
         turn === "completed"
           ? null
           : turn === "open"
-            ? unfinished(info, trouble === undefined ? undefined : { message: clip(trouble, 1000) }, now())
-            : { ...classify({ message: turn.failed, stderr: info.stderrTail }, now()), message: turn.failed };
+            ? unfinished({ ...info, plain: plain.all() }, trouble === undefined ? undefined : { message: clip(trouble, 1000) }, now())
+            : { ...classify({ ...signalsOf(turn.error), stderr: info.stderrTail }, now()), message: turn.failed };
       return {
         provider: "codex",
         session,

@@ -12,6 +12,7 @@ import {
   number,
   object,
   parseLine,
+  plainText,
   type Reader,
   type ReaderOptions,
   type StreamEnd,
@@ -26,6 +27,7 @@ export function piReader(options: ReaderOptions = {}): Reader {
   const now = options.now ?? Date.now;
   const sessionPath = valueAfter(options.argv, "--session");
   const warnings: string[] = [];
+  const plain = plainText();
   const usage: Usage = { inputTokens: 0, outputTokens: 0, cacheReadTokens: 0, cacheWriteTokens: 0 };
   const models = tokensByModel();
   let costUsd = 0;
@@ -131,7 +133,7 @@ export function piReader(options: ReaderOptions = {}): Reader {
         last.stopReason === "length" ? "the answer exceeded the model's output limit" : last.error || "the request was aborted";
       return { ...classify({ codes: [last.stopReason] }, now()), message };
     }
-    return unfinished(info, undefined, now());
+    return unfinished({ ...info, plain: plain.all() }, undefined, now());
   }
 
   return {
@@ -154,6 +156,7 @@ export function piReader(options: ReaderOptions = {}): Reader {
       }
       const line = parseLine(text);
       news = line !== undefined;
+      if (!line) plain.add(text);
       return line ? (line.type === "agent_end" ? readEnd() : read(line)) : [];
     },
     progress: () => news,

@@ -3,7 +3,7 @@
 import type { FailureCategory } from "../domain/failure.ts";
 import type { RunEnd } from "../domain/run.ts";
 import type { AgentEvent, AgentReport, Spent, Usage } from "../domain/session.ts";
-import { classify } from "./classify.ts";
+import { classify, complaints } from "./classify.ts";
 
 export interface ReaderOptions {
   /** Token counts of the session before this run, for CLIs that report totals. */
@@ -20,6 +20,8 @@ export interface StreamEnd {
   signal: string | null;
   stderrTail: string;
   end: RunEnd;
+  /** What a CLI with a structured stream wrote into it as plain text: its own words, such as a usage error. */
+  plain?: string;
 }
 
 /** Turns a vendor's stream into events, line by line, in bounded memory. Never throws, whatever it is given. */
@@ -44,6 +46,7 @@ export const maxEventText = 32_768;
 /** Of the final message, in characters: verdicts are read from it. */
 export const maxFinalText = 262_144;
 const maxInput = 16_384;
+const maxPlain = 2000;
 const maxWarnings = 50;
 /** A line longer than this is not worth the memory of parsing it. */
 const maxLine = 16 * 1024 * 1024;
@@ -56,6 +59,35 @@ export function parseLine(text: string): Json | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The objects of a line that holds one, or a list of them: what some CLIs print at the end in place of a stream. */
+export function parseLines(text: string): Json[] {
+  const line = parseLine(text);
+  if (line || text.length > maxLine || !text.startsWith("[{")) return line ? [line] : [];
+  try {
+    return array(JSON.parse(text))
+      .map(object)
+      .filter((item) => item !== undefined);
+  } catch {
+    return [];
+  }
+}
+
+/** Whether a line of a structured stream that holds no object is text of the CLI itself, not a piece of an object. */
+export function isPlain(text: string): boolean {
+  return text.trim() !== "" && !/^\s*[{[\]}"]/.test(text);
+}
+
+/** Gathers the plain text of a structured stream, as far as it is short. */
+export function plainText(): { add(text: string): void; all(): string } {
+  let kept = "";
+  return {
+    add(text) {
+      if (isPlain(text) && kept.length < maxPlain) kept += `${clip(text, maxPlain)}\n`;
+    },
+    all: () => kept,
+  };
 }
 
 export function object(value: unknown): Json | undefined {
@@ -163,8 +195,9 @@ export function unfinished(
     return { category: "infrastructure", message: "the stream ended without a result, although the program exited with 0" };
   const killed = info.signal !== null || (info.exitCode !== null && info.exitCode > 128);
   const how = info.signal === null ? `exit code ${info.exitCode}` : `killed by ${info.signal}`;
-  const stderr = tellingLines(info.stderrTail);
-  const found = classify({ stderr }, now);
+  const said = [info.stderrTail, info.plain ?? ""].join("\n");
+  const stderr = tellingLines(said);
+  const found = classify({ stderr: said }, now);
   return {
     ...(found.category === "unknown" && killed ? { category: "infrastructure" as const } : found),
     message: stderr === "" ? `no result (${how})` : `${clip(stderr, 500)} (${how})`,
@@ -173,10 +206,9 @@ export function unfinished(
 
 /** What stderr says about a failure: its first lines that sound like one, else its last lines; without what every run prints. */
 function tellingLines(stderrTail: string): string {
-  const lines = stderrTail
+  const lines = complaints(stderrTail)
     .split("\n")
-    .map((line) => line.trim())
-    .filter((line) => line !== "" && !/^(WARNING: proceeding|Reading additional input|Reading prompt from stdin)/.test(line));
+    .filter((line) => line !== "");
   const telling = lines.filter((line) => /error|not |no |fail|cannot|unable|denied|limit/i.test(line));
   return (telling.length > 0 ? telling.slice(0, 3) : lines.slice(-3)).join("; ");
 }

@@ -1,8 +1,23 @@
 import type { AgentReport } from "../domain/session.ts";
-import { classify } from "./classify.ts";
-import { clip, maxEventText, maxFinalText, type Reader, type ReaderOptions, unfinished } from "./stream.ts";
+import { classify, type FailureSignals, signalsOf } from "./classify.ts";
+import {
+  clip,
+  isPlain,
+  type Json,
+  maxEventText,
+  maxFinalText,
+  object,
+  parseLine,
+  type Reader,
+  type ReaderOptions,
+  string,
+  unfinished,
+} from "./stream.ts";
 
-/** Reads a program of which nothing is known: its whole output is its result. */
+/**
+ * Reads a program of which nothing is known: its whole output is its result. Where it writes JSON lines, those that call
+ * themselves errors tell why it failed.
+ */
 export function textReader(provider: string, options: ReaderOptions = {}): Reader {
   const now = options.now ?? Date.now;
   const half = maxFinalText / 2;
@@ -10,10 +25,16 @@ export function textReader(provider: string, options: ReaderOptions = {}): Reade
   let tail = "";
   let leftOut = 0;
   let news = false;
+  let error: FailureSignals = {};
+  /** What it wrote that is no JSON, as long as it is a line or two. */
+  let plain = "";
 
   return {
-    line(text) {
+    line(text, isCut) {
       news = text.trim() !== "";
+      const json = isCut ? undefined : parseLine(text);
+      if (json) error = errorIn(json) ?? error;
+      else if (!isCut && plain.length <= maxFinalHint && isPlain(text)) plain += `${text}\n`;
       const line = `${clip(text, maxEventText)}\n`;
       if (head.length < half && tail === "") head += line;
       else {
@@ -37,19 +58,31 @@ export function textReader(provider: string, options: ReaderOptions = {}): Reade
         usage: null,
         costUsd: null,
         turns: null,
-        failure: failure(text),
+        failure: failure(),
         warnings: [],
       };
 
-      function failure(finalText: string): AgentReport["failure"] {
+      function failure(): AgentReport["failure"] {
         if (info.end !== "exited") return unfinished(info, undefined, now());
         if (info.exitCode === 0) return null;
         const how = info.signal ? `killed by ${info.signal}` : `exit code ${info.exitCode}`;
+        const found = classify({ ...error, stderr: info.stderrTail, finalText: plain.trim() }, now());
         return {
-          ...classify({ stderr: info.stderrTail, finalText }, now()),
-          message: [clip(info.stderrTail.trim(), 500), how].filter(Boolean).join(" — "),
+          ...(found.category === "unknown" && info.signal !== null ? { category: "infrastructure" as const } : found),
+          message: [clip(error.message ?? info.stderrTail.trim(), 500), how].filter(Boolean).join(" — "),
         };
       }
     },
   };
+}
+
+/** More than a hint may have. */
+const maxFinalHint = 300;
+
+/** The error that a line of JSON is; undefined for everything else, and for the errors of tools, which are the agent's to handle. */
+function errorIn(line: Json): FailureSignals | undefined {
+  const type = string(line.type) ?? string(line.event) ?? "";
+  if (/tool|command|function|user|prompt|item|message/i.test(type)) return undefined;
+  if (line.error) return signalsOf(line.error);
+  return /(?:^|[._-])(?:error|failed|failure)$/i.test(type) ? signalsOf(object(line.data) ?? line) : undefined;
 }
