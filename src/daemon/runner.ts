@@ -96,8 +96,8 @@ export function createRunner(parts: RunnerParts): Runner {
   const now = (): Instant => instant(Date.now());
   const parks = openParks({ log, config: parts.config, now });
   const policy = () => {
-    const { retryBackoffSeconds, pollInterval, progressWatch } = parts.config();
-    return { retryBackoffSeconds, pollInterval, progressWatch };
+    const { retryBackoffSeconds, pollInterval, progressWatch, reactions } = parts.config();
+    return { retryBackoffSeconds, pollInterval, progressWatch, reactions };
   };
   const ticketOf = (ref: { planId: string; ticketId: string }): Ticket | undefined =>
     world.plans.get(ref.planId)?.tickets.get(ref.ticketId);

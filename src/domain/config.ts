@@ -1,4 +1,6 @@
 import * as z from "zod";
+import { FailureCategory } from "./failure.ts";
+import { reactionNames } from "./reaction.ts";
 import { Price } from "./session.ts";
 import { dayHoursPattern, maxSeconds } from "./time.ts";
 
@@ -52,6 +54,8 @@ export const ConfigFile = z.looseObject({
   keepRunsDays: z.number().min(0).max(3650).default(30),
   /** First pause before a failed phase runs again, in seconds; it doubles with every further try. */
   retryBackoffSeconds: z.number().min(0).max(3600).default(2),
+  /** What follows which kind of failure; an edge that a phase has in `on` comes first. */
+  reactions: z.partialRecord(FailureCategory, z.enum(reactionNames)).default({}),
   /** Time limit of phases that name none, in seconds. */
   phaseTimeoutSeconds: z.number().positive().max(maxSeconds).default(3600),
   /** Silence limit of agent phases that name none, in seconds. */

@@ -32,7 +32,13 @@ export const Activity = z.discriminatedUnion("state", [
   /** Its first phase has not started; blockers may be open. */
   z.object({ state: z.literal("queued") }),
   /** Its current phase starts as soon as a slot is free, but not before `notBefore`. */
-  z.object({ state: z.literal("ready"), cause: z.enum(["next", "resume", "retry"]), notBefore: z.string().optional() }),
+  z.object({
+    state: z.literal("ready"),
+    cause: z.enum(["next", "resume", "retry"]),
+    notBefore: z.string().optional(),
+    /** Who failed at it last and works it again only where nobody else may. */
+    notAgent: z.string().optional(),
+  }),
   z.object({
     state: z.literal("running"),
     runId: z.string(),

@@ -14,6 +14,8 @@ export interface Providers {
   manual: boolean;
   /** When no park ends by itself. */
   quietHours?: DayHours;
+  /** Trouble in which nobody stands in; absent: none. */
+  alone?: readonly FailureCategory[];
 }
 
 /** A run that its provider did not serve. */

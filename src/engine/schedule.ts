@@ -109,7 +109,7 @@ export function schedule(world: World, limits: Limits, now: Instant, eligible: E
     for (const share of needed) used.set(share.key, (used.get(share.key) ?? 0) + 1);
     budgets?.take(view, ticket, phase);
     if (agent !== undefined) count(trials, accountOf(limits.providers, agent));
-    const standIn = agent === undefined || agent === agents[0] ? {} : { agent };
+    const standIn = agent === undefined || agent === agentOf(phase, ticket, view, limits.defaultAgent) ? {} : { agent };
     decisions.push({ do: "dispatch", planId: view.plan.id, ticketId: ticket.ticketId, ...standIn });
   }
   return { decisions, nextAt };
@@ -132,12 +132,19 @@ export function agentOf(phase: FlatPhase, ticket: Ticket, view: PlanView, defaul
   return (phase.type === "agent" ? phase.agent : undefined) ?? ticket.agent ?? view.plan.agent ?? defaultAgent;
 }
 
-/** Who may work a phase: its agent, then those that stand in for it. None for a phase without an agent. */
+/**
+ * Who may work a phase: its agent, then those that stand in for it; who failed at it last comes after all others. None for a phase
+ * without an agent.
+ */
 export function agentsOf(phase: FlatPhase, ticket: Ticket, view: PlanView, { defaultAgent, providers }: Limits): string[] {
   if (phase.type !== "agent") return [];
   const own = agentOf(phase, ticket, view, defaultAgent);
+  const trouble = providers?.parks.get(accountOf(providers, own))?.category;
+  if (trouble !== undefined && providers?.alone?.includes(trouble)) return [own];
   const standIns = phase.fallbackAgents ?? providers?.fallbacks.get(own) ?? [];
-  return [own, ...standIns.filter((name) => name !== own && providers?.accounts.has(name))];
+  const all = [own, ...standIns.filter((name) => name !== own && providers?.accounts.has(name))];
+  const last = ticket.activity.state === "ready" ? ticket.activity.notAgent : undefined;
+  return [...all.filter((name) => name !== last), ...all.filter((name) => name === last)];
 }
 
 /** Whether an agent's provider lets it start one more run. */

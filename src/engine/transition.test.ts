@@ -279,7 +279,7 @@ describe("every state × every event", () => {
 
     idle("queued × failed: changes nothing, it has no run");
     idle("ready × failed: changes nothing, its last run is settled");
-    cell("running × failed: writes history, then takes the edge of its category, a nudge, a retry or onFailure", (ticket, event) => {
+    cell("running × failed: writes history, takes the edge of its category, else does what its reaction says", (ticket, event) => {
       const phaseHistory = [run("failure", { category: "test", reason: "2 tests fail" })];
       const retry = act(ticket, event);
       expect(retry).toEqual({

@@ -1,10 +1,12 @@
 import type { Effect, RunFacts, TicketEvent } from "../domain/event.ts";
 import type { FailureCategory } from "../domain/failure.ts";
+import type { Reactions } from "../domain/reaction.ts";
 import type { Activity, AfterStop, HistoryEntry, Ticket } from "../domain/ticket.ts";
 import { type Instant, plusSeconds } from "../domain/time.ts";
 import { defaultMaxVisits, type FlatPhase, phaseById, retryEdge, type Workflow } from "../domain/workflow.ts";
 import { fraction } from "./jitter.ts";
 import { failsAgain, gotNowhere, noteOfRepeats, noteOfRun, nudgesOf, repeatsUntil } from "./progress.ts";
+import { reactionTo } from "./reaction.ts";
 
 /** Settings of the configuration that rules depend on. */
 export interface Policy {
@@ -14,6 +16,8 @@ export interface Policy {
   pollInterval: number;
   /** Whether a ticket that gets nowhere is treated differently from one that fails; absent: it is. */
   progressWatch?: "on" | "off";
+  /** What follows which kind of failure, where it is not as usual. */
+  reactions?: Reactions;
 }
 
 /** The outcome of one event. `refused` says why nothing changed, where a person asked for a change. */
@@ -85,7 +89,7 @@ function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: 
       return after ? divert(passed, workflow, after, event.at) : follow(passed, workflow, successEdge(phase), event.at);
     }
     case "failed": {
-      if (isUnserved(phase, event)) {
+      if (reactionTo(failureOf(event), phase, policy.reactions).do === "give-back") {
         return after ? divert(remember(ticket, "interrupted", event), workflow, after, event.at) : giveBack(ticket, phase, event);
       }
       const says = clip(event.feedback ?? event.reason);
@@ -236,9 +240,8 @@ function rejectGate(ticket: Ticket, workflow: Workflow, phase: FlatPhase & { typ
 
 type Failed = Extract<TicketEvent, { type: "failed" }>;
 
-/** Whether a failure was the provider's alone, and the workflow has no answer of its own to it. */
-function isUnserved(phase: FlatPhase, event: Failed): boolean {
-  return event.provider !== undefined && !("on" in phase && phase.on?.[event.category] !== undefined);
+function failureOf({ category, provider }: Pick<Failed, "category" | "provider">) {
+  return { category, unserved: provider !== undefined };
 }
 
 /** The run counts for nothing: the same phase runs again once its agent may, where it was left. */
@@ -258,7 +261,7 @@ function fail(
   settled: Ticket,
   workflow: Workflow,
   phase: FlatPhase,
-  event: Pick<Failed, "at" | "category" | "reason" | "reask" | "nudge">,
+  event: Pick<Failed, "at" | "category" | "reason" | "reask" | "nudge" | "agent">,
   policy: Policy,
 ): Step {
   if (willBeReasked(settled, phase, event)) {
@@ -272,18 +275,21 @@ function fail(
     if (phase.on?.stuck !== undefined) return enter({ ...ticket, error: note.evidence }, workflow, phase.on.stuck, event.at);
     if (repeats >= repeatsUntil.person) return finish(ticket, "needs_attention", event.at, note.evidence);
   }
-  const special = phase.on?.[event.category];
-  if (special !== undefined) return enter({ ...ticket, error: event.reason }, workflow, special, event.at);
-  // Trying again would not mend the user's checkout, and might do the same to it.
-  if (event.category === "isolation") return finish(ticket, "needs_attention", event.at, event.reason);
-  if (policy.progressWatch !== "off" && gotNowhere(phase, event.category)) return tryDifferently(ticket, phase, event);
+  const answer = reactionTo(failureOf(event), phase, policy.reactions);
+  if (answer.do === "edge") return enter({ ...ticket, error: event.reason }, workflow, answer.target, event.at);
+  if (answer.do === "escalate") return finish(ticket, "needs_attention", event.at, event.reason);
+  if (answer.do === "fail") return finish(ticket, "failed", event.at, event.reason);
+  if (answer.do === "fix") return failureEdge(ticket, workflow, phase, event.at, event.reason);
+  const otherAgent = answer.do === "retry" && answer.otherAgent;
+  if (policy.progressWatch !== "off" && !otherAgent && gotNowhere(phase, event.category)) return tryDifferently(ticket, phase, event);
   const used = counted(ticket.retries, phase.id);
   if (used < phase.maxRetries) {
     const notBefore = plusSeconds(event.at, backoffSeconds(ticket, used, policy));
+    const notAgent = otherAgent ? event.agent : undefined;
     // With the old window a retry would time out on its first look.
     return become(
       { ...count(ticket, "retries", phase.id), windowUsedMs: 0, error: event.reason },
-      { state: "ready", cause: "retry", notBefore },
+      { state: "ready", cause: "retry", notBefore, ...present({ notAgent }) },
     );
   }
   return failureEdge(ticket, workflow, phase, event.at, event.reason);

@@ -5,6 +5,7 @@ import type { Ticket } from "../domain/ticket.ts";
 import type { Workflow } from "../domain/workflow.ts";
 import type { Spending } from "./budget.ts";
 import type { Providers } from "./park.ts";
+import { categoriesToWaitOut } from "./reaction.ts";
 
 /** One plan as rules see it. */
 export interface PlanView {
@@ -57,7 +58,7 @@ export function limitsOf(config: Config, stopped: string | undefined, parks: Par
 }
 
 /** The providers of a configuration's agents. */
-export function providersOf({ agents, resumeAgents, quietHours }: Config, parks: Parks): Providers {
+export function providersOf({ agents, resumeAgents, quietHours, reactions }: Config, parks: Parks): Providers {
   const all = Object.entries(agents);
   return {
     parks,
@@ -65,6 +66,7 @@ export function providersOf({ agents, resumeAgents, quietHours }: Config, parks:
     fallbacks: new Map(all.map(([name, { fallbackAgents }]) => [name, fallbackAgents])),
     manual: resumeAgents === "manual",
     ...(quietHours === undefined ? {} : { quietHours }),
+    alone: categoriesToWaitOut(reactions),
   };
 }
 

@@ -3,6 +3,8 @@ import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import type { Config, ConfigFile } from "../domain/config.ts";
 import { type Problem, suggestion, UserError } from "../domain/errors.ts";
+import type { FailureCategory } from "../domain/failure.ts";
+import { reactionNames, reactionProblem, usualReactions } from "../domain/reaction.ts";
 import type { Check } from "../lib/json-schema.ts";
 import { worktreeRootProblem } from "../lib/worktree-root.ts";
 import { bundledAssets } from "./assets.ts";
@@ -111,7 +113,7 @@ function resolveFolder(given: string, folder: string, env: Env): string {
 export function problemsOfContent(raw: unknown, file: string, env: Env): Problem[] {
   if (!isRecord(raw)) return [];
   const problems: Problem[] = [];
-  const { defaultAgent, agents, mcpServers, worktreeRoot } = raw;
+  const { defaultAgent, agents, mcpServers, worktreeRoot, reactions } = raw;
   if (typeof defaultAgent === "string" && isRecord(agents) && !Object.hasOwn(agents, defaultAgent)) {
     const names = Object.keys(agents);
     problems.push({
@@ -122,7 +124,7 @@ export function problemsOfContent(raw: unknown, file: string, env: Env): Problem
       fix: `use one of ${names.join(", ") || "(none is defined)"}, or define it under agents`,
     });
   }
-  problems.push(...unknownStandIns(agents));
+  problems.push(...unknownStandIns(agents), ...impossibleReactions(reactions));
   const root = typeof worktreeRoot === "string" ? resolveFolder(worktreeRoot, dirname(file), env) : undefined;
   const why = root === undefined ? undefined : worktreeRootProblem(root, env.HOME || homedir());
   if (why !== undefined) {
@@ -148,6 +150,15 @@ function unknownStandIns(agents: unknown): Problem[] {
       const fix = `use one of ${names.join(", ")}, or define it under agents`;
       return [{ severity: "error", rule: "unknown-agent", path: ["agents", agent, "fallbackAgents", i], message, fix }];
     });
+  });
+}
+
+function impossibleReactions(reactions: unknown): Problem[] {
+  if (!isRecord(reactions)) return [];
+  return (Object.keys(usualReactions) as FailureCategory[]).flatMap((category): Problem[] => {
+    const reaction = reactionNames.find((name) => name === reactions[category]);
+    const problem = reaction && reactionProblem(category, reaction);
+    return problem ? [{ severity: "error", rule: "impossible-reaction", path: ["reactions", category], ...problem }] : [];
   });
 }
 

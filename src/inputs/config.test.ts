@@ -36,6 +36,30 @@ it("P9 an agent that is to stand in has to be one", () => {
   expect(load(text.replace("codx", "codex")).config.agents.claude).toMatchObject({ fallbackAgents: ["codex"] });
 });
 
+describe("reactions", () => {
+  const text = (reactions: string) => `defaultAgent: claude\nagents:\n  claude: { command: claude }\nreactions: { ${reactions} }\n`;
+
+  it("are kept as they are written", () => {
+    expect(load(text("usage_limit: park, stuck: switch")).config.reactions).toEqual({ usage_limit: "park", stuck: "switch" });
+    expect(load(text("")).config.reactions).toEqual({});
+  });
+
+  it.each([
+    [
+      "test: park",
+      /config.yaml:4:\d+ .*"park" is no reaction to test: only trouble of a provider parks an agent.*use one of retry, switch, fix/is,
+    ],
+    [
+      "isolation: retry",
+      /"retry" is no reaction to isolation: another run might do the same to the user's checkout again.*fix, escalate, fail/is,
+    ],
+    ["stuck: swich", /config.yaml:4:\d+ .*swich.*switch/is],
+    ["rate_limits: park", /config.yaml:4:\d+ .*rate_limits/is],
+  ])("P10 %s is refused with a word on what is possible", (reactions, message) => {
+    expect(failure(() => load(text(reactions))).message).toMatch(message);
+  });
+});
+
 describe("where the configuration is found", () => {
   function world() {
     const root = tempDir();
