@@ -14,7 +14,7 @@ async function main(): Promise<string> {
   if (!ticket) throw new Error(`the demo knows no ticket ${process.env.ORCH_TICKET}`);
   switch (process.env.ORCH_PHASE) {
     case "implement": {
-      const isRepair = prompt.includes("What earlier rounds found wrong");
+      const isRepair = prompt.includes("## What failed before");
       const files = isRepair ? ticket.forgotten : ticket.files;
       for (const [path, text] of Object.entries(files)) {
         mkdirSync(dirname(path), { recursive: true });

@@ -110,7 +110,7 @@ esac`);
   it("P8 checks block new failures and let old ones be", async () => {
     const home = homeWithAgent(
       `case $ORCH_PHASE in
-  implement) echo "$prompt" | grep -q "new fails" && rm -f broken || touch broken; echo "$ORCH_ATTEMPT" >> a.txt;;
+  implement) echo "$prompt" | grep -q "^### Check .new.: exit code 1" && rm -f broken || touch broken; echo "$ORCH_ATTEMPT" >> a.txt;;
   self_review) ${pass};;
 esac`,
     );

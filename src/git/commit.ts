@@ -46,23 +46,27 @@ export interface DiffStat {
 /** Files and lines that differ between two commits; binary files count no lines. */
 export async function diffStat(repo: GitDir, from: string, to: string): Promise<DiffStat> {
   const stat: DiffStat = { files: 0, insertions: 0, deletions: 0 };
-  for (const line of await gitFields(repo, [
-    "diff-tree",
-    "-r",
-    "-z",
-    "--numstat",
-    "--no-renames",
-    "--no-ext-diff",
-    "--no-textconv",
-    from,
-    to,
-  ])) {
-    const [insertions, deletions] = line.split("\t");
+  for (const { insertions, deletions } of await fileStats(repo, from, to)) {
     stat.files++;
-    stat.insertions += Number(insertions) || 0;
-    stat.deletions += Number(deletions) || 0;
+    stat.insertions += insertions;
+    stat.deletions += deletions;
   }
   return stat;
+}
+
+export interface FileStat {
+  path: string;
+  insertions: number;
+  deletions: number;
+}
+
+/** The files that differ between two commits, with how many lines; binary files count none. */
+export async function fileStats(repo: GitDir, from: string, to: string): Promise<FileStat[]> {
+  const args = ["diff-tree", "-r", "-z", "--numstat", "--no-renames", "--no-ext-diff", "--no-textconv", from, to];
+  return (await gitFields(repo, args)).map((line) => {
+    const [insertions, deletions, ...path] = line.split("\t");
+    return { path: path.join("\t"), insertions: Number(insertions) || 0, deletions: Number(deletions) || 0 };
+  });
 }
 
 export interface ChangedPath {

@@ -77,6 +77,7 @@ describe("variables", () => {
       attempt: 1,
       context: { pr_number: "7", title: "captured", context: "captured" },
       params: { x: "y" },
+      failureContext: "",
       feedback: [{ phase: "review", text: "bad" }],
     });
   });

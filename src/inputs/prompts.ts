@@ -29,6 +29,8 @@ export interface PhaseFacts {
   /** 1 for the first run of this visit. */
   attempt: number;
   params: Record<string, string>;
+  /** What failed before this run; absent when nothing did. */
+  failureContext?: string;
 }
 
 /** Everything that templates can read. Captured values come first, so that a ticket's own fields win over them. */
@@ -56,6 +58,7 @@ export function templateVariables(ticket: TicketFile, plan: Plan, resolved: Reso
     base: facts.base,
     baseSha: facts.baseSha,
     attempt: facts.attempt,
+    failureContext: facts.failureContext ?? "",
     context: { ...ticket.context },
     params: facts.params,
     feedback: Object.entries(ticket.feedback).map(([phase, text]) => ({ phase, text })),
@@ -71,6 +74,22 @@ export function renderPrompt(dirs: readonly string[], name: string, variables: V
 /** Renders a short text such as a script's argument; `where` is its place in messages. It can include no template. */
 export function renderString(text: string, variables: Variables, where: string): string {
   return text.includes("{") ? render(text, where, variables, []) : text;
+}
+
+/** Whether a template, or one that it includes by name, reads a variable. UserError for a template that is missing or has errors. */
+export function templateReads(dirs: readonly string[], name: string, variable: string): boolean {
+  const seen = new Set<string>();
+  const reads = (file: string): boolean => {
+    if (seen.has(file)) return false;
+    seen.add(file);
+    const found = templateReferences(readTemplate(file));
+    if (found.reads.some(({ path }) => path[0] === variable)) return true;
+    return found.templates.some((template) => {
+      const inner = findInPath(dirs, template.name, "prompt template");
+      return inner !== undefined && reads(inner);
+    });
+  };
+  return reads(requireInPath(dirs, name, "prompt template"));
 }
 
 /** The text of a template file; UserError when it cannot be read. */
@@ -185,7 +204,7 @@ export function valueAt(variables: Variables, { path }: Pick<Reference, "path">)
 }
 
 /** Text of somebody else inside a code fence that is longer than any run of backticks in it, so that it cannot end early. */
-function fenced(value: unknown): string {
+export function fenced(value: unknown): string {
   const text = String(value ?? "");
   const longest = [...text.matchAll(/`+/g)].reduce((most, [run]) => Math.max(most, run.length), 2);
   const fence = "`".repeat(longest + 1);

@@ -23,12 +23,12 @@ import { saveCommit, snapshotTree } from "../git/recovery.ts";
 import { isAncestor, mergeBase, treeOf } from "../git/refs.ts";
 import { type Worktree, worktreeState } from "../git/worktree.ts";
 import { resetTo } from "../git/worktree-removal.ts";
-import { renderPrompt } from "../inputs/prompts.ts";
 import { writeDurable } from "../state/atomic-write.ts";
 import { captureOutput, passedRun } from "./capture.ts";
 import { guardAfter, guardAfterLost, guardBefore, withBreach } from "./checkout-guard.ts";
 import { commonEnding, excerpt, failedRun } from "./ending.ts";
 import { childEnvironment } from "./environment.ts";
+import { failureContext, promptAfterFailure } from "./failure-context.ts";
 import { anewText, nudgeOf } from "./nudge.ts";
 import type { PhaseContext, PhaseHandler, Start } from "./phase.ts";
 import { programStart } from "./program-start.ts";
@@ -57,7 +57,8 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     const base = await baseOf(context, repo);
     // What an earlier run left half done, a rebase say, is the next run's to finish.
     const worktree = await worktreeOf(context, repo, { leaveHead: true });
-    const variables = phaseVariables(context, { base: base.name });
+    const failed = { head: worktree.head, base: base.sha, env: { ...context.daemonEnv, ...configured.env } };
+    const variables = phaseVariables(context, { base: base.name, failureContext: await failureContext(context, repo, failed) });
     const ofAgent = { kind: "agent", provider: adapter.provider, configured: configured.env } as const;
     const { PATH = "" } = childEnvironment(context, variables, { ...ofAgent, required: {} });
     const probe = { adapter, command: configured.command, env: { PATH }, cwd: worktree.path, home: config.home };
@@ -100,9 +101,8 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     const childEnv = childEnvironment(context, variables, { ...ofAgent, required: command.env });
     // Last: what changes from here on is the run's doing, or a person's.
     const env = { ...childEnv, ...(await guardBefore(context, repo)) };
-    const prompt =
-      reminder ??
-      `${anewText(context.ticket)}${interruptionNote(context)}${renderPrompt(config.promptDirs, phase.promptTemplate, variables)}`;
+    const task = promptAfterFailure(config.promptDirs, phase.promptTemplate, variables);
+    const prompt = reminder ?? `${anewText(context.ticket)}${interruptionNote(context)}${task}`;
     return programStart(context, env, {
       argv: command.argv,
       cwd: worktree.path,
