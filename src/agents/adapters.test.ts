@@ -17,6 +17,30 @@ const again = (sessionId: string, path?: string): AgentRequest["session"] => ({
   session: { id: sessionId, provider: "any", ...(path === undefined ? {} : { path }) },
 });
 
+describe("where a conversation lies", () => {
+  const where = (command: string, env: Record<string, string>, path?: string) =>
+    adapterFor(command, command).transcript?.({ id, provider: command, ...(path === undefined ? {} : { path }) }, env);
+
+  it("is below the folder of each CLI, wherever that is set to be", () => {
+    const glob = `*/${id}.jsonl`;
+    expect(where("claude", { HOME: "/h" })).toEqual({ dir: "/h/.claude/projects", glob });
+    expect(where("claude", { HOME: "/h", CLAUDE_CONFIG_DIR: "/c" })).toEqual({ dir: "/c/projects", glob });
+    const rollout = `*/*/*/rollout-*-${id}.jsonl`;
+    expect(where("codex", { HOME: "/h" })).toEqual({ dir: "/h/.codex/sessions", glob: rollout });
+    expect(where("codex", { CODEX_HOME: "/x" })).toEqual({ dir: "/x/sessions", glob: rollout });
+    expect(where("pi", {}, "/run/7/pi-session.jsonl")).toEqual({ dir: "/run/7", glob: "pi-session.jsonl" });
+  });
+
+  it("is unknown where nobody can tell", () => {
+    expect([where("claude", {}), where("codex", {}), where("pi", {}), where("other", {})]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      undefined,
+    ]);
+  });
+});
+
 describe("adapterFor", () => {
   it("goes by the file name of the command", () => {
     const commands = ["claude", "/opt/bin/codex", "node_modules/.bin/pi.cmd", "./claude.ts", "my-agent", "claude-wrapper"];

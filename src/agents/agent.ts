@@ -87,6 +87,11 @@ export interface Adapter {
   command(request: AgentRequest): AgentCommand;
   /** How a person opens the conversation, in its worktree `cwd`; null when this CLI has none of that id. */
   interactive(session: Session, options: { command: string; cwd: string }): { argv: string[]; cwd: string } | null;
+  /**
+   * Where a conversation has to lie for this CLI to find it again, as a glob below a folder, with the environment that it runs in;
+   * absent: nobody can tell.
+   */
+  transcript?(session: Session, env: Readonly<Record<string, string>>): { dir: string; glob: string } | undefined;
   /** What is wrong with the configured arguments; empty when nothing is. */
   configProblems(defaultArgs: string[], cli?: CliFacts): ConfigProblem[];
 }

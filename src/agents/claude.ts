@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { type Adapter, type AgentRequest, isUuid } from "./agent.ts";
 import { argumentProblems, droppedNotes, flagValue, hasFlag, setByUs, type UnwantedFlag, unknownFlags, withoutFlags } from "./args.ts";
 import { capabilitiesOf, knows, type Probing, type Send, sender } from "./cli-facts.ts";
@@ -105,6 +106,12 @@ export const claude: Adapter = {
 
   interactive(session, { command, cwd }) {
     return isUuid(session.id) ? { argv: [command, "--resume", session.id], cwd } : null;
+  },
+
+  transcript({ id }, { HOME, CLAUDE_CONFIG_DIR }) {
+    const dir = CLAUDE_CONFIG_DIR ?? (HOME === undefined ? undefined : join(HOME, ".claude"));
+    // One folder per working directory, named in a way that releases have changed; the id is unique all the same.
+    return dir === undefined ? undefined : { dir: join(dir, "projects"), glob: `*/${id}.jsonl` };
   },
 
   configProblems(defaultArgs, cli) {

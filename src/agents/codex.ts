@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { type Adapter, type AgentRequest, isUuid } from "./agent.ts";
 import { argumentProblems, droppedNotes, hasFlag, setByUs, type UnwantedFlag, unknownFlags, withoutFlags } from "./args.ts";
 import { type Probing, type Send, sender } from "./cli-facts.ts";
@@ -114,6 +115,11 @@ export const codex: Adapter = {
 
   interactive(session, { command, cwd }) {
     return isUuid(session.id) ? { argv: [command, "resume", session.id], cwd } : null;
+  },
+
+  transcript({ id }, { HOME, CODEX_HOME }) {
+    const dir = CODEX_HOME ?? (HOME === undefined ? undefined : join(HOME, ".codex"));
+    return dir === undefined ? undefined : { dir: join(dir, "sessions"), glob: `*/*/*/rollout-*-${id}.jsonl` };
   },
 
   configProblems(defaultArgs, cli) {

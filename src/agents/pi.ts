@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type { Adapter, AgentRequest } from "./agent.ts";
 import { argumentProblems, droppedNotes, setByUs, type UnwantedFlag, withoutFlags } from "./args.ts";
 import { type Probing, type Send, sender } from "./cli-facts.ts";
@@ -102,6 +102,10 @@ export const pi: Adapter = {
 
   interactive(session, { command, cwd }) {
     return { argv: [command, "--session", session.path ?? session.id], cwd };
+  },
+
+  transcript({ path }) {
+    return path === undefined ? undefined : { dir: dirname(path), glob: basename(path) };
   },
 
   configProblems(defaultArgs) {

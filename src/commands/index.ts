@@ -294,6 +294,28 @@ export const commands: readonly Command[] = [
     load: () => import("./resume-session.ts"),
   },
   {
+    name: "send",
+    summary: "tell a ticket's agent something",
+    arguments: [...ticket, { name: "message", summary: "what it is told, as one argument", joinable: true }],
+    details:
+      "A run of an agent is stopped and goes on in the same conversation with the message; that costs no attempt. Where no agent works, the next one is told. A ticket that has failed in a phase of an agent starts there again, as with retry. Refused for a ticket that is complete or waits at a gate.",
+    examples: ["orchestrator send auth T-3 'keep the old endpoint, clients still use it'"],
+    load: async () => (await import("./intents.ts")).send,
+  },
+  {
+    name: "attach",
+    summary: "take a ticket over in the agent's own interface",
+    arguments: ticket,
+    options: [
+      { flags: "--phase <phase>", summary: "the latest conversation of this phase" },
+      { flags: "--keep", summary: "afterwards the ticket stays paused until it is resumed" },
+    ],
+    details:
+      "A run under way is stopped, at no attempt; the ticket is held in your name; the conversation opens in the ticket's worktree. When the agent's program ends, the ticket goes on in that conversation. sessions and logs show who took it over and when. Ends with the code of the agent's program.",
+    examples: ["orchestrator attach auth T-3", "orchestrator attach auth T-3 --keep"],
+    load: () => import("./attach.ts"),
+  },
+  {
     name: "restore",
     summary: "bring back work that was saved before something was removed",
     arguments: [

@@ -45,6 +45,15 @@ export const reject = ofTicket((where, { feedback }) => {
   });
 });
 
+/** `send <plan> <ticket> <message>` */
+export const send = ofTicket((where, _options, [message = ""]) => {
+  if (message.trim() !== "") return { type: "send", ...where, message };
+  throw new UserError("What is the agent to be told?", {
+    hint: `orchestrator send ${where.planId} ${where.ticketId} 'keep the old endpoint'`,
+    exit: "usage",
+  });
+}, 1);
+
 /** `skip <plan> <ticket> <phase>` */
 export const skip = ofTicket((where, _options, [phase], { world }) => {
   const { view, ticket } = readTicket(world, where);

@@ -5,11 +5,13 @@ import { adapterFor } from "../agents/adapters.ts";
 import type { Context } from "../app.ts";
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
+import type { Plan } from "../domain/plan.ts";
 import { Session } from "../domain/session.ts";
 import { type Resolved, resolveTicket, type Ticket } from "../domain/ticket.ts";
 import { detectBase, startPoint } from "../git/base.ts";
 import { commitOf, openRepo } from "../git/git.ts";
 import { ensureWorktree } from "../git/worktree.ts";
+import { resolveEnvReferences } from "../inputs/config.ts";
 import { findProgram } from "../lib/find-program.ts";
 import { lockDir } from "../state/layout.ts";
 import { type SessionRow, sessionRows } from "../views/sessions.ts";
@@ -23,25 +25,45 @@ export async function run(context: Context, args: string[], options: { phase?: s
   index.close();
   const { planId, ticketId, rest } = takeTicket(world, args);
   const { view, ticket } = readTicket(world, { planId, ticketId });
-  const row = choose(ticket, rest[0], options.phase);
+  const row = chooseSession(ticket, rest[0], options.phase);
   if (ticket.activity.state === "running") {
     throw new UserError(`The daemon's run ${ticket.activity.runId} works in this ticket's worktree now.`, {
-      hint: `orchestrator pause ${planId} ${ticketId}`,
+      hint: `orchestrator attach ${planId} ${ticketId} stops it and takes it over`,
       exit: "conflict",
     });
   }
-  const resolved = resolveTicket(ticket, view.plan, config.worktreeRoot);
-  const { argv, cwd } = commandOf(config, row, resolved.worktree);
+  return openSession(context, config, { ticket, plan: view.plan, row });
+}
+
+/** Which conversation of a ticket is to be opened in a terminal. */
+export interface SessionToOpen {
+  ticket: Ticket;
+  plan: Plan;
+  row: SessionRow;
+}
+
+/** Opens the conversation where it was held and gives the exit code of the agent's program. Throws what programOf() throws. */
+export async function openSession(context: Context, config: Config, { ticket, plan, row }: SessionToOpen): Promise<number> {
+  const resolved = resolveTicket(ticket, plan, config.worktreeRoot);
+  const { program, args, cwd, env } = programOf(context, config, { ticket, plan, row });
+  if (!statSync(resolved.worktree, { throwIfNoEntry: false })?.isDirectory())
+    await makeWorktreeAgain(context, config, resolved, row, ticket);
+  return openInTerminal(program, args, { cwd, env });
+}
+
+/** What opens the conversation. Throws a UserError when there is no agent or program for it. */
+export function programOf(context: Context, config: Config, { ticket, plan, row }: SessionToOpen) {
+  const { worktree } = resolveTicket(ticket, plan, config.worktreeRoot);
+  const { argv, cwd, env } = commandOf(context, config, row, worktree);
   const program = findProgram(argv[0] ?? "", context.env);
   if (program === undefined) {
     throw new UserError(`${argv[0]} is not a program on PATH.`, { hint: `correct agents in ${config.file}`, exit: "notFound" });
   }
-  if (!statSync(resolved.worktree, { throwIfNoEntry: false })?.isDirectory())
-    await makeWorktreeAgain(context, config, resolved, row, ticket);
-  return openInTerminal(program, argv.slice(1), cwd);
+  return { program, args: argv.slice(1), cwd, env };
 }
 
-function choose(ticket: Ticket, sessionId: string | undefined, phase: string | undefined): SessionRow {
+/** The conversation that a person means: the named one, else the latest. Throws a UserError when the ticket has none. */
+export function chooseSession(ticket: Ticket, sessionId: string | undefined, phase: string | undefined): SessionRow {
   const rows = sessionRows(ticket, phase);
   const where = `Ticket ${ticket.planId}/${ticket.ticketId}`;
   const seeSessions = `orchestrator sessions ${ticket.planId} ${ticket.ticketId} lists them`;
@@ -69,18 +91,30 @@ function choose(ticket: Ticket, sessionId: string | undefined, phase: string | u
   );
 }
 
-function commandOf(config: Config, { session }: SessionRow, cwd: string): { argv: string[]; cwd: string } {
+function commandOf(
+  context: Context,
+  config: Config,
+  { session }: SessionRow,
+  cwd: string,
+): { argv: string[]; cwd: string; env: Record<string, string> } {
   for (const [name, agent] of Object.entries(config.agents)) {
     const adapter = adapterFor(agent.command, name);
     if (adapter.provider !== session.provider) continue;
     const found = adapter.interactive(session, { command: agent.command, cwd });
-    if (found) return found;
+    // A folder of conversations that the configuration names is where the run had its own.
+    if (found) return { ...found, env: resolveEnvReferences(settled(agent.env, context.env), context.env) };
     throw new UserError(`${session.provider} cannot open the conversation ${session.id} again.`, { exit: "notFound" });
   }
   throw new UserError(`${config.file} defines no agent of ${session.provider}.`, {
     hint: `it defines ${Object.keys(config.agents).join(", ")}`,
     exit: "invalid",
   });
+}
+
+/** Without what refers to variables that this shell does not have: the daemon's keys may be none of the person's. */
+function settled(env: Record<string, string>, from: Context["env"]): Record<string, string> {
+  const isSet = (value: string) => [...value.matchAll(/\$\{(\w+)\}/g)].every(([, name = ""]) => from[name] !== undefined);
+  return Object.fromEntries(Object.entries(env).filter(([, value]) => isSet(value)));
 }
 
 /** A conversation is found again, and its tools work in the right place, only where it was held: cleanup may have removed that. */
@@ -103,11 +137,11 @@ async function makeWorktreeAgain(context: Context, config: Config, resolved: Res
 }
 
 /** The terminal belongs to the program until it ends: Ctrl-C is its own business. */
-function openInTerminal(program: string, args: string[], cwd: string): Promise<number> {
+function openInTerminal(program: string, args: string[], where: { cwd: string; env: Record<string, string> }): Promise<number> {
   const ignore = () => undefined;
   process.on("SIGINT", ignore);
   process.on("SIGQUIT", ignore);
-  const child = spawn(program, args, { cwd, stdio: "inherit" });
+  const child = spawn(program, args, { cwd: where.cwd, env: { ...process.env, ...where.env }, stdio: "inherit" });
   const pass = (signal: NodeJS.Signals) => child.kill(signal);
   process.on("SIGTERM", pass);
   process.on("SIGHUP", pass);

@@ -1,5 +1,5 @@
 import type { Context } from "../app.ts";
-import { sessionRows } from "../views/sessions.ts";
+import { type SessionRow, sessionRows } from "../views/sessions.ts";
 import type { Ending } from "./command.ts";
 import { columns, printJson, printLine } from "./print.ts";
 import { readTicket, readWorld, takeTicket } from "./world.ts";
@@ -18,7 +18,8 @@ export async function run(context: Context, args: string[], options: { phase?: s
     printLine(context, `No sessions found${options.phase === undefined ? "" : ` for phase ${options.phase}`}.`);
     return "ok";
   }
-  const cells = rows.map((row, i) => [`${i + 1}.`, row.phase, row.status, row.startedAt, `${row.session.provider}:${row.session.id}`]);
+  const statusOf = ({ status, by }: SessionRow) => (by === undefined ? status : `${status} by ${by}`);
+  const cells = rows.map((row, i) => [`${i + 1}.`, row.phase, statusOf(row), row.startedAt, `${row.session.provider}:${row.session.id}`]);
   for (const line of columns(cells)) printLine(context, line);
   return "ok";
 }

@@ -1,5 +1,7 @@
 import type { Config } from "../domain/config.ts";
 import type { Answer, Intent, PlanIntent, TicketEvent, TicketIntent } from "../domain/event.ts";
+import type { Session } from "../domain/session.ts";
+import type { Ticket } from "../domain/ticket.ts";
 import type { Instant } from "../domain/time.ts";
 import { type PlanView, planStatus } from "../engine/world.ts";
 import type { Index } from "../state/index.ts";
@@ -123,11 +125,22 @@ async function applyToTicket(tools: IntentTools, view: PlanView, intent: TicketI
   const { refused } = again ? {} : await tools.apply(intent.planId, intent.ticketId, eventOf(intent, tools.now()), id);
   if (refused !== undefined) return { result: "refused", message: refused };
   const after = tools.world.plans.get(intent.planId)?.tickets.get(intent.ticketId);
+  if (intent.type === "send") return { result: "applied", message: tellsWhom(intent, after) };
   const stopping = after?.activity.state === "running" && after.activity.stop ? "; its run is being stopped" : "";
   return {
     result: "applied",
     message: `Ticket ${intent.planId}/${intent.ticketId} is ${after?.status} in phase ${after?.currentPhase ?? "(not started)"}${stopping}.`,
   };
+}
+
+function tellsWhom({ planId, ticketId }: TicketIntent, ticket: Ticket | undefined): string {
+  const activity = ticket?.activity;
+  if (activity?.state === "running" && activity.stop?.next === "tell")
+    return `Run ${activity.runId} of ${planId}/${ticketId} is being stopped; its agent goes on with your message.`;
+  const when = ticket?.hold
+    ? "once the ticket is resumed"
+    : `the ticket is ${ticket?.status} in phase ${ticket?.currentPhase ?? "(not started)"}`;
+  return `The next agent of ${planId}/${ticketId} gets your message; ${when}.`;
 }
 
 function eventOf(intent: TicketIntent, at: Instant): TicketEvent {
@@ -147,5 +160,15 @@ function eventOf(intent: TicketIntent, at: Instant): TicketEvent {
       return { type: "approved", at, by, ...(intent.message === undefined ? {} : { message: intent.message }) };
     case "reject":
       return { type: "rejected", at, by, feedback: intent.feedback };
+    case "send":
+      return { type: "sent", at, by, message: intent.message };
+    case "take-over":
+      return { type: "taken_over", at, by, ...sessionOf(intent) };
+    case "hand-back":
+      return { type: "handed_back", at, by, keep: intent.keep, ...sessionOf(intent) };
   }
+}
+
+function sessionOf({ session }: { session?: Session }): { session?: Session } {
+  return session === undefined ? {} : { session };
 }

@@ -23,6 +23,10 @@ function troubledHome(config: Record<string, unknown> = {}, agents: Record<strin
 case "$*" in *--help*|*--version*) exit 0;; esac
 cat > /dev/null
 echo "$(date +%s%3N) $ORCH_TICKET $*" >> ${at("calls")}
+mkdir -p ~/.claude/projects/tree
+for fixture in ${fixtures}/claude-oauth-*.jsonl; do
+  echo {} > ~/.claude/projects/tree/$(grep -om1 '"session_id":"[^"]*' $fixture | cut -d'"' -f4).jsonl
+done
 if [ -e ${at("trouble")} ]; then
   read -r fixture reset < ${at("trouble")}
   if [ "$reset" = - ] || [ "$(date +%s)" -lt "$reset" ]; then

@@ -85,7 +85,10 @@ describe.each<Cli>(["claude", "codex", "pi"])("with the real %s", (cli) => {
     ]);
     for (const entry of history) expect(entry.session?.provider).toBe(cli);
     for (const entry of history) expect(entry.usage?.outputTokens).toBeGreaterThan(0);
-    expect(new Set(history.map(({ session }) => session?.id)).size).toBe(5);
+    // The repair goes on in the conversation of the work, each review in one of its own.
+    const [work, review, repair, second, simpler] = history.map(({ session }) => session?.id);
+    expect(repair).toBe(work);
+    expect(new Set([work, review, second, simpler]).size).toBe(4);
     // Each answer of the scripted model says 100 tokens of input and 10 of output.
     const { entries } = readLedger(ledgerFile(join(home.home, "state"), "p"));
     const answered = server.requests.filter(({ conversation }) => conversation !== undefined).length;
@@ -117,7 +120,7 @@ describe.each<Cli>(["claude", "codex", "pi"])("with the real %s", (cli) => {
       timeout: 60_000,
     });
     const last = server.requests.findLast(({ conversation }) => conversation)?.conversation;
-    expect(last).toMatchObject({ prompt: expect.stringContaining("What did you do?"), promptIndex: 1 });
+    expect(last).toMatchObject({ prompt: expect.stringContaining("What did you do?"), promptIndex: 2 });
   });
 });
 

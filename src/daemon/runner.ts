@@ -197,12 +197,7 @@ export function createRunner(parts: RunnerParts): Runner {
     }
     const phase =
       before.currentPhase === after.currentPhase ? (after.currentPhase ?? "") : `${before.currentPhase ?? "start"} → ${after.currentPhase}`;
-    const detail =
-      "reason" in event && event.reason
-        ? `: ${event.reason}`
-        : event.type === "session"
-          ? `: ${event.session.provider} ${event.session.id}`
-          : "";
+    const detail = detailOf(event);
     ticketLog(log, planId, ticketId).info(
       { event: event.type, phase, status: after.status, run: "runId" in event ? event.runId : undefined },
       `${event.type} ${phase} [${after.status}]${detail}`,
@@ -429,6 +424,21 @@ function eventOf(decision: Decision, at: Instant): TicketEvent {
       return { type: "blocker_failed", at, reason: decision.reason };
     case "fault":
       return { type: "faulted", at, reason: decision.reason };
+  }
+}
+
+/** What the log of a ticket says of an event besides its name. */
+function detailOf(event: TicketEvent): string {
+  switch (event.type) {
+    case "session":
+      return `: ${event.session.provider} ${event.session.id}`;
+    case "sent":
+      return `: by ${event.by}: ${event.message}`;
+    case "taken_over":
+    case "handed_back":
+      return `: by ${event.by}${event.session ? `: ${event.session.provider} ${event.session.id}` : ""}`;
+    default:
+      return "reason" in event && event.reason ? `: ${event.reason}` : "";
   }
 }
 

@@ -79,7 +79,13 @@ export type TicketEvent =
   | { type: "skipped"; at: Instant; by: string; phase: string }
   | { type: "cancelled"; at: Instant; by: string; reason: string }
   | { type: "approved"; at: Instant; by: string; message?: string }
-  | { type: "rejected"; at: Instant; by: string; feedback: string };
+  | { type: "rejected"; at: Instant; by: string; feedback: string }
+  /** To the agent that works now, or next. */
+  | { type: "sent"; at: Instant; by: string; message: string }
+  /** Somebody opens the conversation in the agent's own interface; `session` as far as it is known before the run has ended. */
+  | { type: "taken_over"; at: Instant; by: string; session?: Session }
+  /** `keep`: the ticket stays held. */
+  | { type: "handed_back"; at: Instant; by: string; keep: boolean; session?: Session };
 
 /** What the daemon is to do once the new state is on disk. */
 export type Effect =
@@ -96,6 +102,9 @@ export type Intent =
   | { type: "cancel"; planId: string; ticketId: string; by: string; reason: string }
   | { type: "approve"; planId: string; ticketId: string; by: string; message?: string }
   | { type: "reject"; planId: string; ticketId: string; by: string; feedback: string }
+  | { type: "send"; planId: string; ticketId: string; by: string; message: string }
+  | { type: "take-over"; planId: string; ticketId: string; by: string; session?: Session }
+  | { type: "hand-back"; planId: string; ticketId: string; by: string; keep: boolean; session?: Session }
   /** New caps of a plan; null takes one away, an absent one stays. */
   | { type: "budget-plan"; planId: string; by: string; budgetUsd?: number | null; budgetTokens?: number | null }
   | { type: "pause-plan"; planId: string; by: string; reason: string }

@@ -19,6 +19,8 @@ export type Outcome = z.infer<typeof Outcome>;
 export const AfterStop = z.discriminatedUnion("next", [
   /** Run the same phase again when it may: a pause or a stopped daemon costs no attempt. */
   z.object({ next: z.literal("again") }),
+  /** Run the same phase again whatever this run comes to: a person has something to say to its agent. */
+  z.object({ next: z.literal("tell") }),
   z.object({ next: z.literal("enter"), phase: z.string() }),
   z.object({ next: z.literal("cancel"), reason: z.string() }),
 ]);
@@ -68,15 +70,26 @@ export const Stuck = z.object({
   answer: z.enum(["nudge", "anew"]),
 });
 export type Stuck = z.infer<typeof Stuck>;
+/** A person works in the agent's own interface, in the ticket's worktree. */
+const Takeover = z.object({ by: z.string(), at: z.string(), session: Session.optional() });
+
+/** A ticket's hold. With a takeover it also keeps everybody else from starting the ticket again. */
+const TicketHold = Hold.extend({ takeover: Takeover.optional() });
+
+/** What a person says to the agent that works next. */
+const Message = z.object({ by: z.string(), at: z.string(), text: z.string() });
+export type Message = z.infer<typeof Message>;
 
 export const HistoryEntry = z.looseObject({
   phase: z.string(),
-  /** success, failure and skipped are the first seed's; lost and interrupted runs consumed no attempt. */
-  status: z.enum(["success", "failure", "skipped", "lost", "interrupted"]),
+  /** success, failure and skipped are the first seed's; lost and interrupted runs consumed no attempt; a takeover is a person's. */
+  status: z.enum(["success", "failure", "skipped", "lost", "interrupted", "takeover"]),
   startedAt: z.string(),
   completedAt: z.string().nullable().default(null),
   runId: z.string().optional(),
   agent: z.string().optional(),
+  /** Who took it over. */
+  by: z.string().optional(),
   /** A bounded excerpt; the whole output is in the run's folder. */
   output: z.string().optional(),
   session: Session.optional(),
@@ -126,7 +139,7 @@ const runnerFields = {
   /** What people see; derived from `activity` and `hold` by statusOf() whenever the file is written. */
   status: TicketStatus.default("queued"),
   activity: Activity.optional(),
-  hold: Hold.nullable().default(null),
+  hold: TicketHold.nullable().default(null),
   currentPhase: z.string().nullable().default(null),
   /** When the current phase was entered. */
   enteredAt: z.string().nullable().default(null),
@@ -153,6 +166,8 @@ const runnerFields = {
   stuck: Stuck.nullable().default(null),
   /** Phase → what it found wrong last; gone when the phase passes. Prompts show it. */
   feedback: z.record(z.string(), z.string()).default({}),
+  /** What people said to its agents and no run has passed with yet. */
+  messages: z.array(Message).default([]),
   /** Runs started so far; the next run's number. */
   runs: z.number().int().min(0).default(0),
   /** Commit the branch started from. */

@@ -62,6 +62,14 @@ const AgentPhase = z.strictObject({
   scope: z.strictObject({ allow: z.array(z.string()).optional(), deny: z.array(z.string()).optional() }).optional(),
   /** In which form the final message must hold a verdict; without it a bare PASS or FAIL is still heeded. */
   verdict: z.enum(["json", "passfail", "steps"]).optional(),
+  /**
+   * In which conversation it works: `resume:<phase>` goes on in that phase's, `new` begins one whenever an earlier run came to
+   * its end. Absent: a new one at first, its own again when the phase runs again.
+   */
+  session: z
+    .string()
+    .regex(/^(new|resume:[A-Za-z][A-Za-z0-9_.-]{0,63})$/, { error: 'expected "new" or "resume:<phase>"' })
+    .optional(),
   /** What one run may cost before it is stopped and fails, in USD. */
   budgetUsd: z.number().positive().optional(),
   /** The same in tokens: input, output, cache reads and cache writes together. */
@@ -172,6 +180,14 @@ export const retryEdge = "retry";
 
 /** How often a phase may be entered unless its `maxVisits` says otherwise. */
 export const defaultMaxVisits = 5;
+
+/** The phase in whose conversation an agent's phase goes on; undefined when it names none. */
+export function resumedPhase(session: string | undefined): string | undefined {
+  return session?.startsWith(resumePrefix) ? session.slice(resumePrefix.length) : undefined;
+}
+
+/** What stands before the phase's id in `session: resume:<phase>`. */
+export const resumePrefix = "resume:";
 
 /** The phase with this id, or undefined. */
 export function phaseById(workflow: Workflow, id: string): FlatPhase | undefined {

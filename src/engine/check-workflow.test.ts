@@ -127,3 +127,31 @@ describe("a workflow's graph", () => {
     ]);
   });
 });
+
+describe("session", () => {
+  const agent = (id: string, more: object = {}) => ({ id, type: "agent", promptTemplate: "x.md", onSuccess: "complete", ...more });
+  const fixing = (session: string, more: object = {}) =>
+    rules(agent("build", { onSuccess: "test" }), step("test", { onSuccess: "fix" }), agent("fix", { session, ...more }), end());
+
+  it("goes on in the conversation of a phase of the same agent", () => {
+    expect([fixing("resume:build"), fixing("new"), fixing("resume:build", { agent: "codex" })].flat()).toEqual([]);
+    const whole = { id: "work", type: "workflow", workflow: "other", onSuccess: "fix" };
+    expect(rules(whole, agent("fix", { session: "resume:work.build" }), end())).toEqual([]);
+  });
+
+  it("names what it could not go on with", () => {
+    expect(fixing("resume:biuld")).toEqual([
+      'error session phases.2.session: there is no phase "biuld" whose conversation could be resumed',
+    ]);
+    expect(fixing("resume:test")).toEqual([
+      'error session phases.2.session: no agent works in phase "test" whose conversation could be resumed',
+    ]);
+    const mixed = rules(
+      agent("build", { agent: "claude", onSuccess: "fix" }),
+      agent("fix", { agent: "codex", session: "resume:build" }),
+      end(),
+    );
+    expect(mixed).toEqual(['error session phases.1.session: "build" is worked by agent "claude", this phase by "codex"']);
+    expect(() => fixing("resume")).toThrow('expected \\"new\\" or \\"resume:<phase>\\"');
+  });
+});

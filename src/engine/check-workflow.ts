@@ -1,5 +1,5 @@
 import { didYouMean, type Problem } from "../domain/errors.ts";
-import { defaultMaxVisits, type FlatPhase, type Phase, retryEdge } from "../domain/workflow.ts";
+import { defaultMaxVisits, type FlatPhase, type Phase, resumedPhase, retryEdge } from "../domain/workflow.ts";
 
 type AnyPhase = Phase | FlatPhase;
 type Path = (string | number)[];
@@ -24,6 +24,7 @@ export function checkWorkflow(workflow: { phases: readonly AnyPhase[] }): Proble
     ...ends(phases, reachable),
     ...cycles(phases, edges, index),
     ...phases.flatMap(phaseProblems),
+    ...phases.flatMap((phase, i) => sessionProblem(phase, i, phases)),
   ];
 }
 
@@ -230,6 +231,30 @@ function shortestWayBack(start: number, edges: { from: number; to: number }[]): 
     }
   }
   return undefined;
+}
+
+/** A conversation can be gone on with where an agent's phase of that name is, and the same agent works. */
+function sessionProblem(phase: AnyPhase, i: number, phases: readonly AnyPhase[]): Problem[] {
+  const target = phase.type === "agent" ? resumedPhase(phase.session) : undefined;
+  if (phase.type !== "agent" || target === undefined) return [];
+  const problem = (message: string, fix: string): Problem[] => [
+    { severity: "error", rule: "session", path: ["phases", i, "session"], message, fix },
+  ];
+  // Which phases an included workflow has shows once it is expanded.
+  if (phases.some(({ id, type }) => type === "workflow" && target.startsWith(`${id}.`))) return [];
+  const other = phases.find(({ id }) => id === target);
+  if (other?.type !== "agent") {
+    const agents = phases.flatMap((each) => (each.type === "agent" && each.id !== phase.id ? [each.id] : []));
+    const what = other === undefined ? "there is no phase" : "no agent works in phase";
+    const near = didYouMean(target, agents);
+    const fix =
+      near === undefined ? `name one of ${agents.join(", ") || "(there is none)"}, or leave session out` : `did you mean "${near}"?`;
+    return problem(`${what} "${target}" whose conversation could be resumed`, fix);
+  }
+  if (phase.agent && other.agent && phase.agent !== other.agent) {
+    return problem(`"${target}" is worked by agent "${other.agent}", this phase by "${phase.agent}"`, "give both phases the same agent");
+  }
+  return [];
 }
 
 function phaseProblems(phase: AnyPhase, i: number): Problem[] {

@@ -173,6 +173,10 @@ describe("causes", () => {
       { code: "plan_held", message: 'Plan "plan" is paused by ann (lunch).', command: "orchestrator resume-plan plan" },
       { code: "held", message: `ann paused it at ${start} (lunch).`, command: "orchestrator resume plan t1" },
     ]);
+    const takeover = { by: "bob", at: start, session: { id: "s1", provider: "claude" } };
+    expect(why({ ...ready, hold: { ...hold, takeover } })).toEqual([
+      { code: "held", message: `bob took it over at ${start} (claude s1).`, command: "orchestrator resume plan t1" },
+    ]);
     expect(why(ready, { plan: { status: "draft" } })).toMatchObject([{ code: "plan_held", message: 'Plan "plan" is a draft.' }]);
   });
 

@@ -120,10 +120,13 @@ function ofTicket(world: World, view: PlanView, ticket: Ticket, where: string, l
     });
   }
   if (ticket.hold) {
-    const { by, at, reason } = ticket.hold;
+    const { by, at, reason, takeover } = ticket.hold;
+    const its = takeover?.session ? ` (${takeover.session.provider} ${takeover.session.id})` : "";
     reasons.push({
       code: "held",
-      message: `${by} paused it at ${at} (${reason || "no reason given"}).`,
+      message: takeover
+        ? `${takeover.by} took it over at ${takeover.at}${its}.`
+        : `${by} paused it at ${at} (${reason || "no reason given"}).`,
       command: `orchestrator resume ${where}`,
     });
   }

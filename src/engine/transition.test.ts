@@ -41,6 +41,9 @@ const eventTypes = [
   "cancelled",
   "approved",
   "rejected",
+  "sent",
+  "taken_over",
+  "handed_back",
 ] as const satisfies readonly TicketEvent["type"][];
 /** Does not compile once a type of event or a state is missing above. */
 const nothingMissing: [
@@ -88,6 +91,9 @@ const events: { [T in TicketEvent["type"]]: Extract<TicketEvent, { type: T }> } 
   cancelled: { type: "cancelled", at: t1, by: "ann", reason: "not wanted" },
   approved: { type: "approved", at: t1, by: "ann" },
   rejected: { type: "rejected", at: t1, by: "ann", feedback: "too slow" },
+  sent: { type: "sent", at: t1, by: "ann", message: "keep the old endpoint" },
+  taken_over: { type: "taken_over", at: t0, by: "ann", session },
+  handed_back: { type: "handed_back", at: t1, by: "ann", keep: false },
 };
 
 const act = (ticket: Ticket, event: TicketEvent): Step => transition(ticket, flow, event, policy);
@@ -584,6 +590,106 @@ describe("every state × every event", () => {
       });
     });
     refuses("finished × rejected: is refused, it is at no gate", /not waiting for an approval/);
+  });
+
+  describe("messages and takeovers", () => {
+    const messages = [{ by: "ann", at: t1, text: "keep the old endpoint" }];
+    const tells = (title: string, activity: (ticket: Ticket) => Activity = (ticket) => ticket.activity) =>
+      cell(title, (ticket, event) => {
+        for (const it of [ticket, held(ticket)]) {
+          expect(act(it, event)).toEqual({ ticket: { ...it, messages, activity: activity(it) }, effects: [] });
+        }
+      });
+    tells("queued × sent: keeps the message for its first agent");
+    tells("ready × sent: keeps the message for its next agent, without backoff", () => ({ state: "ready", cause: "retry" }));
+    cell("running × sent: keeps the message and stops the run of an agent, to run the phase again with it", (ticket, event) => {
+      const after = { next: "tell" as const };
+      const step = act(ticket, event);
+      expect(step).toEqual({
+        ticket: { ...ticket, messages, activity: { ...ticket.activity, stop: after } },
+        effects: [{ type: "stop", runId: "0001-build", after }],
+      });
+      const ready = { currentPhase: "build", activity: { state: "ready", cause: "resume" }, messages, retries: ticket.retries };
+      for (const result of [events.passed, events.failed, events.interrupted, events.lost]) {
+        expect(act(step.ticket, result)).toMatchObject({ ticket: ready, effects: [] });
+      }
+      const again = act(act(step.ticket, events.interrupted).ticket, { type: "dispatched", at: plusSeconds(t1, 1) }).ticket;
+      const runId = again.activity.state === "running" ? again.activity.runId : "";
+      const later = { at: plusSeconds(t1, 2), runId };
+      expect(act(again, { ...events.failed, ...later }).ticket.messages).toEqual(messages);
+      expect(act(again, { ...events.passed, ...later }).ticket.messages).toEqual([]);
+      const twice = act(step.ticket, event);
+      expect(twice).toMatchObject({ ticket: { messages: [...messages, ...messages] }, effects: [] });
+      const polling = { ...ticket, currentPhase: "watch" };
+      expect(act(polling, event)).toEqual({ ticket: { ...polling, messages }, effects: [] });
+      const leaving = act(ticket, events.cancelled).ticket;
+      refused(act(leaving, event), leaving, /is being cancelled/);
+      const full = { ...ticket, messages: Array.from({ length: 20 }, () => messages[0] as (typeof messages)[0]) };
+      refused(act(full, event), full, /has 20 messages already/);
+    });
+    tells("waiting × sent: keeps the message for its next agent");
+    refuses("awaiting × sent: is refused, a gate has answers of its own", /"approve" and "reject" take your words along/);
+    cell("finished × sent: enters the phase that ended it afresh with the message, and is refused without agent", (ticket, event) => {
+      expect(act(held(ticket), event)).toEqual({
+        ticket: { ...ticket, ...afresh("build"), messages, activity: { state: "ready", cause: "retry" } },
+        effects: [],
+      });
+      const polled = { ...ticket, currentPhase: "watch" };
+      refused(act(polled, event), polled, /ended in phase "watch", in which no agent works/);
+      const complete: Ticket = { ...ticket, activity: { state: "finished", outcome: "complete", at: t0 } };
+      refused(act(complete, event), complete, /is complete; "skip" starts it again/);
+    });
+
+    const takeover = { by: "ann", at: t0, session };
+    const own = { by: "ann", at: t0, reason: "taken over", takeover };
+    const before = { by: "bob", at: t0, reason: "lunch" };
+    const takes = (title: string) =>
+      cell(title, (ticket, event) => {
+        const step = act(ticket, event);
+        expect(step).toEqual({ ticket: { ...ticket, hold: own }, effects: [] });
+        refused(act(step.ticket, event), step.ticket, /already|is taken over by ann since/);
+        expect(act({ ...ticket, hold: before }, event).ticket.hold).toEqual({ ...before, takeover });
+        if (ticket.activity.state !== "queued") refused(act(step.ticket, events.retried), step.ticket, /is taken over by ann; "resume"/);
+      });
+    takes("queued × taken_over: keeps its place, gets a hold with the takeover");
+    takes("ready × taken_over: keeps its place, gets a hold with the takeover");
+    cell("running × taken_over: gets a hold with the takeover and stops its run, to run the phase again", (ticket, event) => {
+      const after = { next: "again" as const };
+      const step = act(ticket, event);
+      expect(step).toEqual({
+        ticket: { ...ticket, hold: own, activity: { ...ticket.activity, stop: after } },
+        effects: [{ type: "stop", runId: "0001-build", after }],
+      });
+      expect(act(step.ticket, events.interrupted).ticket).toMatchObject({ hold: own, activity: { state: "ready", cause: "resume" } });
+    });
+    takes("waiting × taken_over: keeps its time, gets a hold with the takeover");
+    takes("awaiting × taken_over: stays at its gate, gets a hold with the takeover");
+    refuses("finished × taken_over: is refused, it has ended", /has ended \(failed\); "resume-session"/);
+
+    const entry = { status: "takeover", startedAt: t0, completedAt: t1, by: "ann", session };
+    const givesBack = (title: string, activity: (ticket: Ticket) => Activity = (ticket) => ticket.activity) =>
+      cell(title, (ticket, event) => {
+        const taken = { ...ticket, hold: own };
+        const phaseHistory = [{ ...entry, phase: ticket.currentPhase ?? "" }];
+        expect(act(taken, event)).toEqual({ ticket: { ...ticket, phaseHistory, activity: activity(ticket) }, effects: [] });
+        expect(act(taken, events.resumed)).toEqual(act(taken, event));
+        const kept = act(taken, { ...event, keep: true } as TicketEvent).ticket;
+        expect(kept).toEqual({ ...ticket, phaseHistory, hold: { by: "ann", at: t0, reason: "taken over" } });
+        expect(act({ ...taken, hold: { ...before, takeover } }, event).ticket).toEqual({ ...ticket, phaseHistory, hold: before });
+        const other = { id: "s2", provider: "claude" };
+        expect(act(taken, { ...event, session: other } as TicketEvent).ticket.phaseHistory[0]?.session).toEqual(other);
+        const paused = held(ticket);
+        refused(act(paused, event), paused, /is not taken over/);
+      });
+    givesBack("queued × handed_back: notes the takeover and loses its hold unless that is kept");
+    givesBack("ready × handed_back: notes the takeover, loses its hold unless that is kept, and goes before new work", (ticket) => ({
+      ...(ticket.activity as Extract<Activity, { state: "ready" }>),
+      cause: "resume",
+    }));
+    givesBack("running × handed_back: notes the takeover and loses its hold unless that is kept, while the stop goes on");
+    givesBack("waiting × handed_back: notes the takeover, loses its hold unless that is kept, and keeps its time");
+    givesBack("awaiting × handed_back: notes the takeover, loses its hold unless that is kept, and stays at its gate");
+    givesBack("finished × handed_back: notes the takeover, loses its hold unless that is kept, and stays finished");
   });
 
   it("is the matrix of docs/engine.md, line by line and without a gap", () => {

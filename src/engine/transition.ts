@@ -1,6 +1,7 @@
 import type { Effect, RunFacts, TicketEvent } from "../domain/event.ts";
 import type { FailureCategory } from "../domain/failure.ts";
 import type { Reactions } from "../domain/reaction.ts";
+import type { Session } from "../domain/session.ts";
 import type { Activity, AfterStop, HistoryEntry, Ticket } from "../domain/ticket.ts";
 import { type Instant, plusSeconds } from "../domain/time.ts";
 import { defaultMaxVisits, type FlatPhase, phaseById, retryEdge, type Workflow } from "../domain/workflow.ts";
@@ -29,6 +30,7 @@ export interface Step {
 
 const historyLimit = 200;
 const feedbackLimit = 8 * 1024;
+const maxMessages = 20;
 const defaultWindowSeconds = 24 * 3600;
 /** The longest pause before a retry, without its jitter. */
 export const longestBackoffSeconds = 300;
@@ -73,6 +75,9 @@ function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: 
     case "cancelled":
     case "approved":
     case "rejected":
+    case "sent":
+    case "taken_over":
+    case "handed_back":
       return command(ticket, workflow, event);
   }
   // Late news of a run that was replaced or already settled changes nothing.
@@ -85,7 +90,9 @@ function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: 
     case "passed": {
       const { [phase.id]: _settled, ...feedback } = ticket.feedback;
       const repeats = without(ticket.repeats, phase.id);
-      const passed = { ...heeded(remember(ticket, "success", event), phase), feedback, repeats, error: null };
+      const news = { feedback, repeats, error: null, messages: unheard(ticket, phase) };
+      const passed = { ...heeded(remember(ticket, "success", event), phase), ...news };
+      if (isToBeTold(ticket)) return become(passed, { state: "ready", cause: "resume" });
       return after ? divert(passed, workflow, after, event.at) : follow(passed, workflow, successEdge(phase), event.at);
     }
     case "failed": {
@@ -100,6 +107,7 @@ function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: 
         : isAgain
           ? count(noted, "repeats", phase.id)
           : { ...noted, repeats: without(noted.repeats, phase.id) };
+      if (isToBeTold(ticket)) return become(failed, { state: "ready", cause: "resume" });
       return after ? divert(failed, workflow, after, event.at) : fail(failed, workflow, phase, event, policy);
     }
     case "pending":
@@ -165,7 +173,12 @@ function due(ticket: Ticket, workflow: Workflow, at: Instant): Step {
   return stay(ticket);
 }
 
-type Command = Extract<TicketEvent, { type: "paused" | "resumed" | "retried" | "skipped" | "cancelled" | "approved" | "rejected" }>;
+type Command = Extract<
+  TicketEvent,
+  {
+    type: "paused" | "resumed" | "retried" | "skipped" | "cancelled" | "approved" | "rejected" | "sent" | "taken_over" | "handed_back";
+  }
+>;
 
 function command(ticket: Ticket, workflow: Workflow, event: Command): Step {
   const now = ticket.activity;
@@ -179,13 +192,14 @@ function command(ticket: Ticket, workflow: Workflow, event: Command): Step {
     }
     case "resumed": {
       if (!ticket.hold) return stay(ticket, `${name} is not paused.`);
-      const free: Ticket = { ...ticket, hold: null };
-      if (now.state === "ready") return { ticket: { ...free, activity: { ...now, cause: "resume" } }, effects: [] };
-      return { ticket: free, effects: [] };
+      return release(noteTakeover(ticket, event.at));
     }
     case "retried": {
       if (now.state === "queued") return stay(ticket, `${name} has not started; it starts when its blockers are complete.`);
       if (now.state === "running") return stay(ticket, `${name} is running; pause it first, or skip to another phase.`);
+      if (ticket.hold?.takeover && now.state !== "finished") {
+        return stay(ticket, `${name} is taken over by ${ticket.hold.takeover.by}; "resume" takes it back.`);
+      }
       if (now.state === "finished" && now.outcome === "complete") {
         return stay(ticket, `${name} is complete; "skip" starts it again at a phase of your choice.`);
       }
@@ -218,7 +232,85 @@ function command(ticket: Ticket, workflow: Workflow, event: Command): Step {
       const approved = noteWithoutRun({ ...ticket, feedback }, "success", event.at, event.message ?? `approved by ${event.by}`);
       return follow(approved, workflow, phase.onSuccess, event.at);
     }
+    case "sent":
+      return tell(ticket, workflow, event, name);
+    case "taken_over":
+      return takeOver(ticket, event, name);
+    case "handed_back":
+      return handBack(ticket, event, name);
   }
+}
+
+/** Keeps a message for the agent that works next, and has the one that works now stop to hear it. */
+function tell(ticket: Ticket, workflow: Workflow, { at, by, message }: Extract<Command, { type: "sent" }>, name: string): Step {
+  const now = ticket.activity;
+  if (now.state === "awaiting") return stay(ticket, `${name} waits for an approval; "approve" and "reject" take your words along.`);
+  if (now.state === "running" && now.stop?.next === "cancel") return stay(ticket, `${name} is being cancelled.`);
+  if (now.state === "finished" && now.outcome === "complete") {
+    return stay(ticket, `${name} is complete; "skip" starts it again at a phase of your choice.`);
+  }
+  if (ticket.messages.length >= maxMessages)
+    return stay(ticket, `${name} has ${maxMessages} messages already that no agent has passed with.`);
+  const told: Ticket = { ...ticket, messages: [...ticket.messages, { by, at, text: clip(message) }] };
+  if (now.state === "finished") {
+    const target = phaseToRetry(ticket, workflow);
+    if (target === undefined || phaseById(workflow, target)?.type !== "agent") {
+      return stay(ticket, `${name} has ended in phase "${target}", in which no agent works; "retry" and "skip" start it again.`);
+    }
+    const step = enter({ ...afresh(told), hold: null }, workflow, target, at);
+    return become(step.ticket, { state: "ready", cause: "retry" });
+  }
+  // Whoever speaks to it has looked at it: there is nothing to wait for any more.
+  if (now.state === "ready") return become(told, { state: "ready", cause: now.cause, ...present({ notAgent: now.notAgent }) });
+  const isAgent = phaseById(workflow, ticket.currentPhase ?? "")?.type === "agent";
+  return now.state === "running" && !now.stop && isAgent ? stop(told, { next: "tell" }) : { ticket: told, effects: [] };
+}
+
+function isToBeTold({ activity }: Ticket): boolean {
+  return activity.state === "running" && activity.stop?.next === "tell";
+}
+
+/** The messages that came after the run of an agent had begun: those before were in its prompt. */
+function unheard({ activity, messages }: Ticket, phase: FlatPhase): Ticket["messages"] {
+  return activity.state === "running" && phase.type === "agent" ? messages.filter(({ at }) => at >= activity.since) : messages;
+}
+
+function takeOver(ticket: Ticket, { at, by, session }: Extract<Command, { type: "taken_over" }>, name: string): Step {
+  const now = ticket.activity;
+  if (now.state === "finished") return stay(ticket, `${name} has ended (${now.outcome}); "resume-session" opens its conversation.`);
+  const other = ticket.hold?.takeover;
+  if (other) return stay(ticket, `${name} is taken over by ${other.by} since ${other.at}; "resume" takes it back.`);
+  const hold = { ...(ticket.hold ?? { by, at, reason: "taken over" }), takeover: { by, at, ...present({ session }) } };
+  return now.state === "running" && !now.stop ? stop({ ...ticket, hold }, { next: "again" }) : { ticket: { ...ticket, hold }, effects: [] };
+}
+
+function handBack(ticket: Ticket, { at, keep, session }: Extract<Command, { type: "handed_back" }>, name: string): Step {
+  if (!ticket.hold?.takeover) return stay(ticket, `${name} is not taken over.`);
+  const { takeover, ...hold } = ticket.hold;
+  const noted = noteTakeover(ticket, at, session);
+  // A hold that was there before is not the takeover's to lift.
+  return keep || hold.at !== takeover.at || hold.by !== takeover.by ? { ticket: { ...noted, hold }, effects: [] } : release(noted);
+}
+
+/** Writes a takeover that is over into the history; `session` is where the person really was. */
+function noteTakeover(ticket: Ticket, at: Instant, session?: Session): Ticket {
+  const takeover = ticket.hold?.takeover;
+  if (!takeover) return ticket;
+  const entry: HistoryEntry = {
+    phase: ticket.currentPhase ?? "",
+    status: "takeover",
+    startedAt: takeover.at,
+    completedAt: at,
+    by: takeover.by,
+    ...present({ session: session ?? takeover.session }),
+  };
+  return { ...ticket, phaseHistory: [...ticket.phaseHistory, entry].slice(-historyLimit) };
+}
+
+function release(ticket: Ticket): Step {
+  const { activity } = ticket;
+  const free: Ticket = { ...ticket, hold: null };
+  return { ticket: activity.state === "ready" ? { ...free, activity: { ...activity, cause: "resume" } } : free, effects: [] };
 }
 
 /** The failed work behind a ticket's end: a notifying terminal is where it stands, not what went wrong. */
@@ -408,12 +500,12 @@ function enter(ticket: Ticket, workflow: Workflow, phaseId: string, at: Instant)
   }
 }
 
-type Leaving = Exclude<AfterStop, { next: "again" }>;
+type Leaving = Exclude<AfterStop, { next: "again" | "tell" }>;
 
 /** Where a person sent the ticket while its run was under way; undefined when the run's own result counts. */
 function leaving(ticket: Ticket): Leaving | undefined {
   const stop = ticket.activity.state === "running" ? ticket.activity.stop : undefined;
-  return stop?.next === "again" ? undefined : stop;
+  return stop?.next === "again" || stop?.next === "tell" ? undefined : stop;
 }
 
 /** What was to follow a stopped run. */

@@ -85,7 +85,7 @@ export function readStat(pid: number): ProcessStat | undefined {
 let buffer = Buffer.allocUnsafe(16 * 1024);
 
 /** A file of /proc/<pid>/, its bytes as Latin-1; undefined when there is none or it is not for us. Hundreds are read at once: readFileSync takes four times as long. */
-export function readProc(pid: number, name: "stat" | "environ"): string | undefined {
+export function readProc(pid: number, name: "stat" | "environ" | "cmdline"): string | undefined {
   let fd: number | undefined;
   try {
     fd = openSync(`/proc/${pid}/${name}`, "r");

@@ -1,5 +1,15 @@
 import { type Finding, type Problem, suggestion } from "../domain/errors.ts";
-import { type FlatPhase, type Phase, PhaseId, type PhaseOf, retryEdge, type Workflow, type WorkflowFile } from "../domain/workflow.ts";
+import {
+  type FlatPhase,
+  type Phase,
+  PhaseId,
+  type PhaseOf,
+  resumedPhase,
+  resumePrefix,
+  retryEdge,
+  type Workflow,
+  type WorkflowFile,
+} from "../domain/workflow.ts";
 
 /** Workflows may include workflows this deep. */
 const maxDepth = 5;
@@ -126,6 +136,8 @@ function embed(outer: Include, inner: FlatPhase[]): FlatPhase[] {
     .filter((phase) => !exits.has(phase.id))
     .map((phase) => {
       const named = { ...redirected(phase, (target) => exits.get(target) ?? prefix + target), id: prefix + phase.id };
+      const resumed = named.type === "agent" ? resumedPhase(named.session) : undefined;
+      if (named.type === "agent" && resumed !== undefined) named.session = `${resumePrefix}${prefix}${resumed}`;
       if (named.type === "terminal") return named;
       if (!named.onSuccess && outer.onSuccess) named.onSuccess = outer.onSuccess;
       if (named.type !== "wait" && !named.onFailure && outer.onFailure) named.onFailure = outer.onFailure;

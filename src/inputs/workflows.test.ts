@@ -152,6 +152,23 @@ phases:
     expect(includes).toEqual([join(dir, "inner.yaml")]);
   });
 
+  it("leads a conversation that an inner phase goes on with to the inner phase", () => {
+    const agent = (id: string, more: string) => `  - {id: ${id}, type: agent, promptTemplate: x.md, ${more}}\n`;
+    const dir = folder({
+      "inner.yaml": `name: inner\nphases:\n${agent("build", "onSuccess: fix")}${agent("fix", "session: 'resume:build', onSuccess: end")}  - {id: end, type: terminal}\n`,
+      "outer.yaml": `name: outer\nphases:\n  - {id: sub, type: workflow, workflow: inner, onSuccess: more}\n${agent("more", "session: 'resume:sub.fix', onSuccess: end")}  - {id: end, type: terminal}\n`,
+    });
+    const { workflow, findings } = loadWorkflow("outer", [dir], tools);
+    expect(findings).toEqual([]);
+    const sessions = (workflow?.phases ?? []).map((phase) => [phase.id, phase.type === "agent" ? phase.session : null]);
+    expect(sessions).toEqual([
+      ["sub.build", undefined],
+      ["sub.fix", "resume:sub.build"],
+      ["more", "resume:sub.fix"],
+      ["end", null],
+    ]);
+  });
+
   it("keeps the inner ends where the outer phase has no edge for them", () => {
     const text = inner.replace(
       "id: last, type: script, command: run.sh, onFailure: go",

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { TicketEvent } from "../domain/event.ts";
 import type { ExitRecord, RunSpec } from "../domain/run.ts";
@@ -27,6 +27,19 @@ beforeEach(() => {
 const sh = (script: string) => execFileSync("bash", ["-ec", script], { cwd: tree, env: home.env, encoding: "utf8" }).trimEnd();
 const context = (phase: Phase, fields?: Fields) =>
   phaseContext<PhaseOf<"agent">>(home, { type: "agent", id: "work", promptTemplate: "work.md", ...phase }, fields);
+
+/** What a run of claude leaves that had begun: its events in the run's folder, and a transcript where claude keeps it. */
+function leaveConversation(runId: string, session: string, events: string): void {
+  const transcript = join(home.home, "run", "p", "T1", runId, "transcript.jsonl");
+  const own = join(home.env.HOME ?? "", ".claude", "projects", "-tree", `${session}.jsonl`);
+  for (const [file, text] of [
+    [transcript, events],
+    [own, "{}\n"],
+  ] as const) {
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
+}
 
 /** Runs the phase with a bash script in the place of the agent's work. */
 async function run(
@@ -194,23 +207,25 @@ describe("a missing verdict", () => {
     phase: "review",
     status: "failure" as const,
     startedAt: "",
+    runId: "0001-review",
     reason: "Its final message holds no verdict: none",
     session: { id, provider: "claude" },
   };
-  const interrupted = { phase: "review", status: "interrupted" as const, startedAt: "" };
+  const interrupted = { phase: "review", status: "interrupted" as const, startedAt: "", runId: "0002-review" };
   const verdict = { ...missed, reason: "wrong" };
 
   it.each([
-    ["is asked for in the same session", [missed], true],
-    ["is asked for again when that run was interrupted", [missed, interrupted], true],
-    ["is asked for once: then the work begins anew", [missed, missed], false],
-    ["is not asked for after a verdict", [missed, verdict], false],
-  ])("%s", async (_, phaseHistory, resumes) => {
+    ["is asked for in the same session", [missed], true, true],
+    ["is asked for again when that run was interrupted", [missed, interrupted], true, true],
+    ["is asked for once: then the work begins anew", [missed, missed], false, false],
+    ["is not asked for after a verdict", [missed, verdict], true, false],
+  ])("%s", async (_, phaseHistory, resumes, asks) => {
+    leaveConversation("0001-review", id, '{"type":"text","text":"I looked."}\n');
     const ready = context({ id: "review", verdict: "json" }, { ticket: { phaseHistory, reasked: { review: 1 }, agent: "claude" } });
     const config = { ...ready.config, agents: { claude: { ...ready.config.agents.none, command: "claude" } } } as typeof ready.config;
     const start = await agent.start({ ...ready, config, agent: "claude" });
     expect(start.kind === "run" && start.spec.argv.includes("--resume")).toBe(resumes);
-    expect(start.kind === "run" && (start.prompt ?? "").includes("verdict alone")).toBe(resumes);
+    expect(start.kind === "run" && (start.prompt ?? "").includes("verdict alone")).toBe(asks);
   });
 });
 
@@ -222,6 +237,7 @@ describe("an agent that got nowhere", () => {
     status: "failure" as const,
     startedAt: at,
     completedAt: at,
+    runId: "0001-work",
     agent: "claude",
     category: "stuck" as const,
     session,
@@ -229,6 +245,7 @@ describe("an agent that got nowhere", () => {
   const seen = "It made the same call 30 times.";
 
   async function started(stuck: Ticket["stuck"], phaseHistory: HistoryEntry[] = [ran], feedback = {}) {
+    leaveConversation("0001-work", session.id, '{"type":"text","text":"I looked."}\n');
     const ready = context({}, { ticket: { phaseHistory, agent: "claude", stuck, feedback } });
     const config = { ...ready.config, agents: { claude: { ...ready.config.agents.none, command: "claude" } } } as typeof ready.config;
     const start = await agent.start({ ...ready, config, agent: "claude" });
@@ -256,7 +273,7 @@ describe("an agent that got nowhere", () => {
   ] as const)("%s", async (_, answer, history) => {
     const { resumes, prompt } = await started({ phase: "work", evidence: seen, answer }, [...history]);
     expect(resumes).toBe(false);
-    expect(prompt).toMatch(/^\nEarlier work .*\n\nIt made the same call 30 times\.\n.*different approach.*work on T1\n$/s);
+    expect(prompt).toMatch(/^\s*Earlier work .*\n\nIt made the same call 30 times\.\n.*different approach.*work on T1\n/s);
   });
 
   it("is what a run comes to that was ended for it, and what it left is kept", async () => {
@@ -335,8 +352,7 @@ describe("P9 a provider that does not serve", () => {
       category: "usage_limit" as const,
       session,
     };
-    const transcript = join(home.home, "run", "p", "T1", "0001-work", "transcript.jsonl");
-    mkdirSync(join(transcript, ".."), { recursive: true });
+    const transcript = (text: string) => leaveConversation("0001-work", session.id, text);
     const start = async (entry: object, activity: object = {}) => {
       const phaseHistory = [{ startedAt: "2026-01-01T00:00:00.000Z", ...cut, ...entry }];
       const running = { state: "running" as const, runId: "0002-work", since: "2026-01-01T00:00:00.000Z", ...activity } as {
@@ -353,13 +369,14 @@ describe("P9 a provider that does not serve", () => {
         prompt: started.prompt.trim().slice(0, 20),
       };
     };
-    writeFileSync(transcript, '{"type":"session","session":{}}\n{"type":"warning","message":"used up"}\n');
+    transcript('{"type":"session","session":{}}\n{"type":"warning","message":"used up"}\n');
     expect(await start({})).toEqual({ resumed: false, model: "big", prompt: "An earlier run of th" });
-    writeFileSync(transcript, '{"type":"session","session":{}}\n{"type":"tool_use","callId":"1","tool":"Bash","input":{}}\n');
+    transcript('{"type":"session","session":{}}\n{"type":"tool_use","callId":"1","tool":"Bash","input":{}}\n');
     expect(await start({})).toEqual({ resumed: true, model: "big", prompt: "The provider ended y" });
     expect(await start({ phase: "other" })).toMatchObject({ resumed: false });
-    expect(await start({ category: "timeout" })).toMatchObject({ resumed: false });
-    expect(await start({}, { agent: "other" })).toEqual({ resumed: false, model: "own", prompt: "An earlier run of th" });
+    expect(await start({}, { agent: "other" })).toEqual({ resumed: false, model: "own", prompt: "## What was done bef" });
+    rmSync(join(home.env.HOME ?? "", ".claude"), { recursive: true });
+    expect(await start({})).toEqual({ resumed: false, model: "big", prompt: "## What was done bef" });
   });
 });
 
@@ -407,9 +424,17 @@ describe("P7 a run that used up what it may", () => {
     });
   });
 
-  it("goes on in the same conversation, once", async () => {
+  it("goes on in the same conversation", async () => {
+    leaveConversation("0001-work", session.id, '{"type":"text","text":"I looked."}\n');
     const claude = { ...context({}).config, agents: { none: { command: "claude", defaultArgs: [], env: {}, fallbackAgents: [] } } };
-    const entry = { phase: "work", status: "interrupted" as const, startedAt: "", category: "budget" as const, session };
+    const entry = {
+      phase: "work",
+      status: "interrupted" as const,
+      startedAt: "",
+      runId: "0001-work",
+      category: "budget" as const,
+      session,
+    };
     const argvAfter = async (...phaseHistory: object[]) => {
       const begun = await agent.start({ ...context({}, { ticket: { phaseHistory: phaseHistory as never } }), config: claude });
       return begun.kind === "run" ? { argv: begun.spec.argv, prompt: begun.prompt } : undefined;
@@ -417,6 +442,8 @@ describe("P7 a run that used up what it may", () => {
     const resumed = await argvAfter(entry);
     expect(resumed?.argv).toContain("--resume");
     expect(resumed?.prompt).toContain("You were stopped in the middle of your work because the budget was used up.");
-    expect((await argvAfter(entry, { ...entry, category: undefined }))?.argv).toContain("--session-id");
+    const stopped = await argvAfter(entry, { ...entry, category: undefined });
+    expect(stopped?.argv).toContain("--resume");
+    expect(stopped?.prompt).toContain("You were interrupted in the middle of your work on this task.");
   });
 });

@@ -1,9 +1,8 @@
-import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { adapterFor } from "../agents/adapters.ts";
 import type { Adapter, AgentRequest } from "../agents/agent.ts";
-import { type CliFacts, capabilitiesOf, cliName, incompatibility } from "../agents/cli-facts.ts";
+import { incompatibility } from "../agents/cli-facts.ts";
 import { costOf, tokensOf, totalUsage } from "../agents/price.ts";
 import { parseVerdict } from "../agents/verdict.ts";
 import type { AgentConfig } from "../domain/config.ts";
@@ -11,7 +10,7 @@ import { UserError } from "../domain/errors.ts";
 import type { RunFacts, TicketEvent } from "../domain/event.ts";
 import { isProviderTrouble } from "../domain/park.ts";
 import type { ExitRecord, RunSpec } from "../domain/run.ts";
-import type { AgentReport, Session, Verdict } from "../domain/session.ts";
+import type { AgentReport, Verdict } from "../domain/session.ts";
 import type { HistoryEntry } from "../domain/ticket.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
 import { amountText } from "../engine/budget.ts";
@@ -26,10 +25,11 @@ import { resetTo } from "../git/worktree-removal.ts";
 import { writeDurable } from "../state/atomic-write.ts";
 import { captureOutput, passedRun } from "./capture.ts";
 import { guardAfter, guardAfterLost, guardBefore, withBreach } from "./checkout-guard.ts";
+import { noVerdict, refusedResume } from "./conversation.ts";
+import { conversationOf } from "./earlier-runs.ts";
 import { commonEnding, excerpt, failedRun } from "./ending.ts";
 import { childEnvironment } from "./environment.ts";
 import { failureContext, promptAfterFailure } from "./failure-context.ts";
-import { anewText, nudgeOf } from "./nudge.ts";
 import type { PhaseContext, PhaseHandler, Start } from "./phase.ts";
 import { programStart } from "./program-start.ts";
 import { outsideScope } from "./scope.ts";
@@ -60,8 +60,8 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     const failed = { head: worktree.head, base: base.sha, env: { ...context.daemonEnv, ...configured.env } };
     const variables = phaseVariables(context, { base: base.name, failureContext: await failureContext(context, repo, failed) });
     const ofAgent = { kind: "agent", provider: adapter.provider, configured: configured.env } as const;
-    const { PATH = "" } = childEnvironment(context, variables, { ...ofAgent, required: {} });
-    const probe = { adapter, command: configured.command, env: { PATH }, cwd: worktree.path, home: config.home };
+    const ownEnv = childEnvironment(context, variables, { ...ofAgent, required: {} });
+    const probe = { adapter, command: configured.command, env: { PATH: ownEnv.PATH ?? "" }, cwd: worktree.path, home: config.home };
     // Without a program the run itself says where it was looked for.
     const cli = (await probeAgent({ ...probe, defaultArgs: configured.defaultArgs }))?.cli;
     const problem = adapter.probing && incompatibility(adapter.provider, adapter.probing, cli, configured.defaultArgs);
@@ -79,7 +79,8 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       } as const;
       return { kind: "news", event };
     }
-    const { session, prompt: reminder, notes } = sessionFor(context, adapter, cli);
+    const conversation = conversationOf(context, adapter, cli, { env: ownEnv, cwd: worktree.path });
+    const { session, notes } = conversation;
     const model = isStandIn(context) ? configured.model : (phase.model ?? context.ticket.model ?? configured.model);
     const { limits, reserved } = context.budget();
     const request: AgentRequest = {
@@ -101,8 +102,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     const childEnv = childEnvironment(context, variables, { ...ofAgent, required: command.env });
     // Last: what changes from here on is the run's doing, or a person's.
     const env = { ...childEnv, ...(await guardBefore(context, repo)) };
-    const task = promptAfterFailure(config.promptDirs, phase.promptTemplate, variables);
-    const prompt = reminder ?? `${anewText(context.ticket)}${interruptionNote(context)}${task}`;
+    const prompt = conversation.prompt(promptAfterFailure(config.promptDirs, phase.promptTemplate, variables));
     return programStart(context, env, {
       argv: command.argv,
       cwd: worktree.path,
@@ -119,7 +119,12 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       keepBytes,
       stop: command.stop,
       settleMs,
-      data: { agent: context.agent, head: worktree.head, ...(phase.readOnly ? { files: await filesOf(worktree) } : {}) },
+      data: {
+        agent: context.agent,
+        head: worktree.head,
+        ...resumedIn(session),
+        ...(phase.readOnly ? { files: await filesOf(worktree) } : {}),
+      },
       notes: [...notes, ...command.notes, ...(lost ? [lost.evidence] : [])],
     });
   },
@@ -151,6 +156,9 @@ async function settleWork(context: Context, spec: RunSpec, exit: ExitRecord): Pr
     : await commitWork(context, worktree, before);
   if (common && common.type !== "failed") return common;
   const facts = await reportFacts(context, exit);
+  const refused = refusedResume(spec.data.resumed, exit.agent);
+  if (refused !== undefined)
+    return { type: "interrupted", at: context.now(), runId: context.ref.runId, category: "environment", reason: refused };
   const unserved = providerTrouble(context, exit);
   // What is left half done or was not allowed is there for the next run, or taken back: it is no reason why this one ended.
   if (unserved) return { ...unserved, ...facts };
@@ -228,22 +236,6 @@ function providerTrouble(context: Context, exit: ExitRecord): Extract<TicketEven
   return { ...failure(context, found.category, found.message), provider: { ...optional("resetsAt", found.resetsAt) } };
 }
 
-const goOn =
-  "The provider ended your last run before you were done; nothing is wrong with your work. Go on where you stopped: look at `git status` first, and finish the task as it was given.\n";
-
-const verdictReminder =
-  "Your last message ended without the verdict in the form that was asked for. Do not repeat the work. Answer with the verdict alone, in exactly that form.\n";
-
-const noVerdict = "Its final message holds no verdict";
-
-const goOnPaid =
-  "You were stopped in the middle of your work because the budget was used up. There is room again. Look at `git status` and `git log`, then go on from where you stopped until the task is done.\n";
-
-/** Whether this run of the phase was stopped for a cap of its ticket, its plan or the day. */
-function isOutOfBudget(entry: HistoryEntry | undefined, phase: string): boolean {
-  return entry?.phase === phase && entry.status === "interrupted" && entry.category === "budget";
-}
-
 /**
  * What a run that used up a limit means: under the phase's own cap it failed. A wider cap is not this run's doing: the
  * ticket waits until there is room, and goes on in the same conversation. Undefined when no limit ended it.
@@ -269,42 +261,9 @@ function budgetEnding(context: Context, spec: RunSpec, exit: ExitRecord): Ticket
   return { type: "interrupted", at: context.now(), runId: context.ref.runId, category: "budget", reason, ...session };
 }
 
-/** In which conversation a run works, what is said there instead of the task, and what is to be noted. */
-interface Conversation {
-  session: AgentRequest["session"];
-  prompt?: string;
-  notes: string[];
-}
-
-/**
- * A verdict that was forgotten is asked for once in the same conversation, an agent that got nowhere is told so there, and
- * work that the provider or an empty budget cut short goes on in its own; everything else starts a new one.
- */
-function sessionFor(context: Context, adapter: Adapter, cli: CliFacts | undefined): Conversation {
-  const settled = context.ticket.phaseHistory.filter(({ status }) => status !== "lost" && status !== "interrupted");
-  const [previous, last] = [settled.at(-2), settled.at(-1)];
-  const forgot = (entry: HistoryEntry | undefined) => entry?.phase === context.phase.id && entry.reason?.startsWith(noVerdict);
-  const { capabilities, probing, provider } = adapter;
-  const resume = (session: Session | undefined, prompt: string): Conversation => {
-    const fresh: Conversation = { session: { kind: "new", id: randomUUID() }, notes: [] };
-    if (session === undefined || !capabilities.resume) return fresh;
-    if (!probing || capabilitiesOf(capabilities, probing, cli).resume) return { session: { kind: "resume", session }, prompt, notes: [] };
-    return { ...fresh, notes: [`${cliName(provider, cli)} cannot resume a session: the work begins anew`] };
-  };
-  if (forgot(last) && !forgot(previous) && last?.session?.provider === provider) return resume(last.session, verdictReminder);
-  const nudge = nudgeOf(context.ticket, { phase: context.phase.id, agent: context.agent, provider });
-  if (nudge) return resume(nudge.session, nudge.prompt);
-  const cut = context.ticket.phaseHistory.at(-1);
-  if (isOutOfBudget(cut, context.phase.id) && cut?.session?.provider === provider) return resume(cut.session, goOnPaid);
-  return resume(cut && isToGoOn(context, adapter, cut) ? cut.session : undefined, goOn);
-}
-
-/** Whether the provider cut short a run of this phase and agent that had begun to work: before that there is nothing to remember. */
-function isToGoOn({ phase, agent, runDir }: Context, { provider }: Adapter, entry: HistoryEntry): boolean {
-  const isUnserved = entry.status === "interrupted" && entry.category !== undefined && isProviderTrouble(entry.category);
-  if (!isUnserved || entry.phase !== phase.id || entry.agent !== agent || entry.session?.provider !== provider) return false;
-  const transcript = join(dirname(runDir), entry.runId ?? "", "transcript.jsonl");
-  return existsSync(transcript) && /^\{"type":"(tool_use|text)"/m.test(readFileSync(transcript, "utf8"));
+/** What the spec notes of the conversation that the run is to go on with. */
+function resumedIn(session: AgentRequest["session"]): { resumed?: string } {
+  return session.kind === "resume" ? { resumed: session.session.id } : {};
 }
 
 /** Tokens that the resumed session had used before: some CLIs report totals over the whole session. */
@@ -316,12 +275,6 @@ function priorUsage(context: Context, session: AgentRequest["session"]): Pick<Ru
     for (const key of Object.keys(total) as (keyof typeof total)[]) total[key] += usage[key];
   }
   return { priorUsage: total };
-}
-
-function interruptionNote({ ticket, phase }: Context): string {
-  const last = ticket.phaseHistory.at(-1);
-  if (last?.phase !== phase.id || (last.status !== "lost" && last.status !== "interrupted")) return "";
-  return "An earlier run of this task was interrupted. The worktree may hold part of its work: look at `git status` and `git log` first and go on from there.\n\n";
 }
 
 function failure(

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import * as z from "zod";
 import type { Answer, Intent } from "../domain/event.ts";
 import { Id } from "../domain/id-schema.ts";
+import { Session } from "../domain/session.ts";
 import { disk, hasCode, linkExclusive, makeDir, moveTemporary, removeIfThere, sweep, writeTemporary } from "./atomic-write.ts";
 import { readJson, Unreadable, validate } from "./json.ts";
 import { inboxDirs } from "./layout.ts";
@@ -19,6 +20,9 @@ const IntentFile = z.discriminatedUnion("type", [
   z.object({ type: z.literal("cancel"), ...to, reason: text }),
   z.object({ type: z.literal("approve"), ...to, message: text.optional() }),
   z.object({ type: z.literal("reject"), ...to, feedback: text }),
+  z.object({ type: z.literal("send"), ...to, message: text.min(1) }),
+  z.object({ type: z.literal("take-over"), ...to, session: Session.optional() }),
+  z.object({ type: z.literal("hand-back"), ...to, keep: z.boolean(), session: Session.optional() }),
   z.object({ type: z.literal("budget-plan"), planId: Id, by: text, ...caps }),
   z.object({ type: z.literal("pause-plan"), planId: Id, by: text, reason: text }),
   z.object({ type: z.literal("resume-plan"), planId: Id, by: text }),

@@ -54,7 +54,10 @@ export interface Move {
 }
 
 const usual = ["dispatched", "due", "passed", "failed", "pending", "lost", "interrupted"] as const;
-const commands = ["paused", "resumed", "retried", "skipped", "cancelled", "approved", "rejected"] as const;
+const commands = [
+  ...(["paused", "resumed", "retried", "skipped", "cancelled", "approved", "rejected"] as const),
+  ...(["sent", "taken_over", "handed_back"] as const),
+] as const;
 const others = ["faulted", "blocker_failed", "session", "stop_requested"] as const;
 
 /** Moves of all kinds, those that carry a ticket on most often. */
@@ -114,6 +117,12 @@ export function eventOf({ type, stale, pick, reask }: Move, ticket: Ticket, work
       return { type, at, by };
     case "rejected":
       return { type, at, by, feedback: "too slow" };
+    case "sent":
+      return { type, at, by, message: "use the old endpoint" };
+    case "taken_over":
+      return { type, at, by, ...(pick % 2 === 0 ? {} : { session: { id: `s${pick}`, provider: "claude" } }) };
+    case "handed_back":
+      return { type, at, by, keep: pick % 2 === 0 };
   }
 }
 

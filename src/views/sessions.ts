@@ -9,12 +9,14 @@ export interface SessionRow {
   startedAt: Instant;
   completedAt: Instant | null;
   session: Session;
+  /** Who took it over from the agent. */
+  by?: string;
 }
 
 /** The conversations of a ticket, oldest first, whatever the vendor; of one phase when it is named. */
 export function sessionRows(ticket: Ticket, phase?: string): SessionRow[] {
-  const rows: SessionRow[] = ticket.phaseHistory.flatMap(({ phase, status, startedAt, completedAt, session }) =>
-    session ? [{ phase, status, startedAt, completedAt, session }] : [],
+  const rows: SessionRow[] = ticket.phaseHistory.flatMap(({ phase, status, startedAt, completedAt, session, by }) =>
+    session ? [{ phase, status, startedAt, completedAt, session, ...(by === undefined ? {} : { by }) }] : [],
   );
   const { activity, currentSession, currentPhase } = ticket;
   if (activity.state === "running" && currentSession && currentPhase !== null) {

@@ -10,6 +10,8 @@ export interface TimelineEvent {
   status?: unknown;
   reason?: unknown;
   runId?: unknown;
+  by?: unknown;
+  message?: unknown;
 }
 
 /** One event of a plan's journal as people read it: what happened, in which phase, and what the ticket is now. */
@@ -22,6 +24,7 @@ export function timelineText(event: TimelineEvent): string {
     text(event.phase),
     status === "" ? "" : event.from === event.status ? `[${status}]` : `[${text(event.from)} → ${status}]`,
   ];
-  const reason = text(event.reason);
+  const said = event.type === "sent" || event.type === "taken_over" || event.type === "handed_back";
+  const reason = said ? [`by ${text(event.by)}`, text(event.message)].filter((part) => part !== "").join(": ") : text(event.reason);
   return `${parts.filter((part) => part !== "").join("  ")}${reason === "" ? "" : `  ${reason}`}`;
 }
