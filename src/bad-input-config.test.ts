@@ -119,7 +119,7 @@ it("32 a daemon does not start with a home folder full of worktrees", async () =
   }
 });
 
-it("7 an agent that is not on PATH is named by the daemon at its start, by doctor, and holds its ticket at once, with PATH", async () => {
+it("7 an agent that is not on PATH is named by the daemon at its start, by doctor, and parked with one message, with PATH", async () => {
   const agents = { none: { command: "false" }, ghost: { command: "no-such-agent" } };
   const home = testHome({ config: { agents } });
   home.writeWorkflow(
@@ -132,12 +132,14 @@ it("7 an agent that is not on PATH is named by the daemon at its start, by docto
   ]);
   await startDaemon(home);
   const log = () => readFileSync(join(home.home, "logs", "orchestrator.log"), "utf8");
-  await until(() => ["GHOST", "TYPO"].every((id) => home.ticket("p", id).status === "needs_attention"));
+  await until(() => home.ticket("p", "TYPO").status === "needs_attention" && home.ticket("p", "GHOST").phaseHistory.length > 0);
   expect(log()).toContain(`agent ghost: no-such-agent was not found on PATH (${home.env.PATH})`);
-  expect(home.ticket("p", "GHOST").phaseHistory).toHaveLength(1);
-  expect(home.ticket("p", "GHOST").error).toBe(
-    `no-such-agent was not found on PATH (${home.env.PATH}). Install it, or correct agents.ghost in ${join(home.home, "config.yaml")}.`,
-  );
+  const reason = `no-such-agent was not found on PATH (${home.env.PATH}). To go on: install it, or correct its command, or give the work to another agent (agents.ghost in ${join(home.home, "config.yaml")}).`;
+  expect(home.ticket("p", "GHOST")).toMatchObject({
+    status: "ready",
+    retries: {},
+    phaseHistory: [{ status: "interrupted", category: "incompatible", agent: "ghost", reason: `Agent "ghost": ${reason}` }],
+  });
   expect(home.ticket("p", "TYPO").error).toContain('agent "ghots", which');
   expect((await cli(home, "doctor")).said).toMatch(/agent ghost +no-such-agent is not on PATH/);
   expect((await cli(home, "why", "p", "GHOST")).said).toContain("no-such-agent was not found on PATH");

@@ -43,8 +43,10 @@ describe("where a conversation lies", () => {
 
 describe("adapterFor", () => {
   it("goes by the file name of the command", () => {
-    const commands = ["claude", "/opt/bin/codex", "node_modules/.bin/pi.cmd", "./claude.ts", "my-agent", "claude-wrapper"];
-    expect(commands.map((command) => adapterFor(command, "x").provider)).toEqual(["claude", "codex", "pi", "claude", "generic", "generic"]);
+    const commands = ["claude", "/opt/bin/codex", "node_modules/.bin/pi.cmd", "./claude.ts", "gemini", "my-agent", "claude-wrapper"];
+    expect(commands.map((command) => adapterFor(command, "x").provider)).toEqual([
+      ...["claude", "codex", "pi", "claude", "gemini", "generic", "generic"],
+    ]);
   });
 });
 
@@ -66,6 +68,7 @@ describe("claude", () => {
     expect(run({ command: "claude", defaultArgs: skip, model: "opus", maxTurns: 30, isRoot: true })).toEqual({
       argv: [...start, "--session-id", id, ...closed, ...skip, "--model", "opus", "--max-turns", "30"],
       env: { DISABLE_AUTOUPDATER: "1", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1", CLAUDE_CODE_MAX_RETRIES: "3", IS_SANDBOX: "1" },
+      files: {},
       stdout: "file",
       stop: { signal: "SIGINT", graceMs: 5000 },
       stdinPrefix: "\n",
@@ -120,6 +123,7 @@ describe("codex", () => {
     expect(run({ command: "codex", session: again(id), model: "gpt-x", maxTurns: 5, allowedTools: ["Read"] })).toEqual({
       argv: ["codex", "exec", "--json", ...sandbox, ...place, "-m", "gpt-x", "resume", id, "-"],
       env: {},
+      files: {},
       stdout: "pump",
       stop: { signal: "SIGINT", graceMs: 5000 },
       stdinPrefix: "",
@@ -185,6 +189,7 @@ describe("pi", () => {
     expect(run({ command: "pi", model: "anthropic/x" })).toEqual({
       argv: [...start, "/run/7/pi-session.jsonl", "-ne", "--model", "anthropic/x"],
       env: { PI_OFFLINE: "1", PI_TELEMETRY: "0" },
+      files: {},
       stdout: "pump",
       stop: { signal: "SIGTERM", graceMs: 5000 },
       stdinPrefix: "",
@@ -204,6 +209,141 @@ describe("pi", () => {
     expect(tools({ allowedTools: ["Edit", "Read"], readOnly: true })).toEqual(["--tools", "read"]);
     expect(tools({ readOnly: true })).toEqual(["--tools", "read,bash,grep,find,ls"]);
     expect(tools({ allowedTools: ["WebFetch"] })).toEqual(["--no-tools"]);
+  });
+});
+
+describe("gemini", () => {
+  const start = ["gemini", "--output-format", "stream-json", "--approval-mode", "yolo", "--skip-trust"];
+  const closed = { hooksConfig: { enabled: false }, mcp: { allowed: ["-"] }, tools: { discoveryCommand: "", callCommand: "" } };
+  const general = { enableAutoUpdate: false, enableAutoUpdateNotification: false, maxAttempts: 3 };
+  const settings = (changes: Partial<AgentRequest>) =>
+    JSON.parse(run({ command: "gemini", isRootOnly: true, ...changes }).files["gemini-settings.json"] ?? "");
+
+  it("as root its settings keep the repository from running anything, unless it is trusted", () => {
+    expect(run({ command: "gemini", isRootOnly: true, repoSettings: [".gemini"] })).toMatchObject({
+      argv: [...start, "--extensions", "none", "--session-id", id],
+      env: { GEMINI_CLI_NO_RELAUNCH: "true", GEMINI_CLI_SYSTEM_SETTINGS_PATH: "/run/7/gemini-settings.json" },
+      stop: { signal: "SIGTERM", graceMs: 5000 },
+      stdinPrefix: "\n",
+      notes: [],
+    });
+    expect(settings({ maxTurns: 3 })).toEqual({ general, ...closed, mcpServers: {}, model: { maxSessionTurns: 3 } });
+    expect(settings({ isTrusted: true })).toEqual({ general, mcpServers: {} });
+  });
+
+  it("others are refused in a repository with settings, and told what has no effect", () => {
+    expect(run({ command: "gemini", repoSettings: [".gemini"] }).refusal).toContain(
+      "gemini would run what the repository's .gemini may name",
+    );
+    const trusted = run({ command: "gemini", repoSettings: [".gemini"], isTrusted: true });
+    expect([trusted.refusal, trusted.argv]).toEqual([undefined, [...start, "--session-id", id]]);
+    expect(run({ command: "gemini" }).refusal).toBeUndefined();
+  });
+
+  it("limits on tools are rules, also those with a pattern", () => {
+    const limited = run({ command: "gemini", readOnly: true, allowedTools: ["Read", "Bash(git diff *)", "mcp__x__y", "Read(src/*)"] });
+    expect(limited.argv.slice(-2)).toEqual(["--policy", "/run/7/gemini-policy.toml"]);
+    expect(limited.files["gemini-policy.toml"]?.split("\n\n")).toEqual([
+      '[[rule]]\ntoolName = ["replace", "write_file"]\ndecision = "deny"\npriority = 950',
+      '[[rule]]\ntoolName = "*"\ndecision = "deny"\npriority = 800',
+      '[[rule]]\ntoolName = "read_file"\ndecision = "allow"\npriority = 900',
+      '[[rule]]\ntoolName = "run_shell_command"\ncommandPrefix = "git diff"\ndecision = "allow"\npriority = 900',
+      '[[rule]]\nmcpName = "x"\ntoolName = "y"\ndecision = "allow"\npriority = 900\n',
+    ]);
+    expect(limited.notes).toEqual(['gemini cannot allow "Read(src/*)"; the agent goes without it']);
+  });
+});
+
+describe("copilot", () => {
+  const start = ["copilot", "--output-format", "json", "--allow-all-tools", "--no-ask-user", "--no-auto-update", "--no-color"];
+  const usage = ["--usage-output-file", "/run/7/copilot-usage.json"];
+
+  it("trusts no repository by itself, and resumes under the same id", () => {
+    expect(run({ command: "copilot" }).argv).toEqual([...start, "--session-id", id, ...usage]);
+    expect(run({ command: "copilot", isTrusted: true }).argv).toEqual([...start, "--trust-folder", "--session-id", id, ...usage]);
+    expect(run({ command: "copilot", session: again(id), maxTurns: 2 })).toMatchObject({
+      argv: [...start, `--resume=${id}`, ...usage],
+      notes: ["copilot has no limit on turns; maxTurns has no effect"],
+    });
+  });
+
+  it("has the tools that are named, and none that edits in a read-only phase", () => {
+    const limited = run({ command: "copilot", readOnly: true, allowedTools: ["Read", "Grep", "mcp__x", "Bash(git *)"] });
+    expect([limited.argv.slice(-2), limited.notes]).toEqual([
+      ["--available-tools=view,grep,x", "--deny-tool=write"],
+      ['copilot cannot allow "Bash(git *)"; the agent goes without it'],
+    ]);
+  });
+});
+
+describe("opencode", () => {
+  const start = ["opencode", "run", "--format", "json", "--print-logs", "--log-level", "ERROR"];
+  const permission = (changes: Partial<AgentRequest>) => JSON.parse(run({ command: "opencode", ...changes }).env.OPENCODE_PERMISSION ?? "");
+
+  it("resumes what is a session of its own, and starts anew otherwise", () => {
+    expect(run({ command: "opencode", session: again("ses_1Ab") }).argv).toEqual([...start, "--session", "ses_1Ab"]);
+    const odd = run({ command: "opencode", session: again(id) });
+    expect([odd.argv, odd.notes]).toEqual([start, [`"${id}" is no session id of opencode; it starts a new session`]]);
+  });
+
+  it("is refused where the repository has plugins or may name some, unless it is trusted", () => {
+    const repoSettings = ["opencode.json"];
+    expect(run({ command: "opencode", repoSettings }).refusal).toContain("opencode would run what the repository's opencode.json may name");
+    expect(run({ command: "opencode", repoSettings, isTrusted: true }).refusal).toBeUndefined();
+  });
+
+  it("everything is allowed but what is not", () => {
+    expect(permission({})).toEqual({ "*": "allow" });
+    expect(permission({ readOnly: true })).toEqual({ "*": "allow", edit: "deny" });
+    expect(permission({ allowedTools: ["Read", "Bash(git diff *)", "Bash(git log *)", "mcp__x", "Odd"] })).toEqual({
+      "*": "deny",
+      read: "allow",
+      bash: { "*": "deny", "git diff *": "allow", "git log *": "allow" },
+      "x_*": "allow",
+    });
+  });
+});
+
+describe("trustRepository", () => {
+  it("lifts what keeps claude, codex and pi from code of the repository", () => {
+    expect(run({ command: "claude", isTrusted: true }).argv).toEqual([
+      ...["claude", "-p", "--output-format", "stream-json", "--verbose", "--session-id", id],
+    ]);
+    const codex = run({ command: "codex", isTrusted: true, repoSettings: [".codex"] });
+    expect([codex.argv.filter((arg) => arg.startsWith("projects")), codex.notes]).toEqual([[], []]);
+    expect(run({ command: "pi", isTrusted: true }).argv).not.toContain("-ne");
+  });
+});
+
+describe("effort and outputSchema", () => {
+  const outputSchema = { type: "object" };
+  const args = (command: string, changes: Partial<AgentRequest> = { effort: "high", outputSchema }) => {
+    const { argv, files, notes } = run({ command, ...changes });
+    const plain = run({ command }).argv;
+    return { more: argv.filter((arg) => !plain.includes(arg)), files: Object.keys(files), notes };
+  };
+
+  it("claude and codex take both", () => {
+    expect(args("claude")).toEqual({ more: ["--effort", "high", "--json-schema", '{"type":"object"}'], files: [], notes: [] });
+    expect(args("codex")).toEqual({
+      more: ['model_reasoning_effort="high"', "--output-schema", "/run/7/output-schema.json"],
+      files: ["output-schema.json"],
+      notes: [],
+    });
+    expect(run({ command: "codex", outputSchema }).files["output-schema.json"]).toBe('{\n  "type": "object"\n}\n');
+  });
+
+  it("the others take an effort at most, and say so", () => {
+    const note = (who: string) => `${who} takes no outputSchema: its prompt asks for it, and its final message is checked`;
+    expect(args("pi")).toEqual({ more: ["--thinking", "high"], files: [], notes: [note("pi")] });
+    expect(args("copilot")).toEqual({ more: ["--reasoning-effort", "high"], files: [], notes: [note("copilot")] });
+    expect(args("opencode")).toMatchObject({ more: ["--variant", "high"], notes: [note("opencode")] });
+    expect(args("gemini")).toMatchObject({ more: [], notes: ["gemini has no setting for effort; it has no effect", note("gemini")] });
+    expect(args("mine")).toEqual({
+      more: [],
+      files: [],
+      notes: ['agent "mine" is not one we know how to tell about effort; it has no effect there', note('agent "mine"')],
+    });
   });
 });
 

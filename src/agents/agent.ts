@@ -1,5 +1,7 @@
+import type { Effort } from "../domain/config.ts";
 import type { Session } from "../domain/session.ts";
 import type { CliFacts, Probing } from "./cli-facts.ts";
+import type { McpServer } from "./mcp.ts";
 
 /** What a phase wants of an agent. The prompt is no part of it: it always travels on stdin. */
 export interface AgentRequest {
@@ -10,11 +12,16 @@ export interface AgentRequest {
   /** A new conversation, under this UUID where the CLI lets its caller choose, or an earlier one again. */
   session: { kind: "new"; id: string } | { kind: "resume"; session: Session };
   model?: string;
+  effort?: Effort;
   maxTurns?: number;
   /** What the run may cost at most, in USD, for CLIs that stop by themselves. */
   maxUsd?: number;
   /** Tools in Claude Code's spelling, e.g. `Read` or `Bash(git diff *)`; undefined: all of them. */
   allowedTools?: string[];
+  /** The JSON Schema that its final message has to satisfy. */
+  outputSchema?: Record<string, unknown>;
+  /** By name; what they need to know is for them alone, never for a command line or a worktree. */
+  mcpServers?: Record<string, McpServer>;
   /** The agent is to look but not to change anything. */
   readOnly: boolean;
   /** `defaultArgs` of the configuration. */
@@ -23,6 +30,10 @@ export interface AgentRequest {
   runDir: string;
   /** Whether the agent will run as root. */
   isRoot: boolean;
+  /** Whether nobody but root may change anything on the way to the run's folder. */
+  isRootOnly?: boolean;
+  /** Whether the repository may have the CLI run what it names: hooks, servers, plugins. */
+  isTrusted?: boolean;
   /** Those of the adapter's `repoSettings` that the worktree has. */
   repoSettings?: string[];
   /** What the installed CLI was found to take; absent: what the tested release takes. */
@@ -34,6 +45,8 @@ export interface AgentCommand {
   argv: string[];
   /** Variables that this CLI needs besides the allowed environment; the configuration's own come after them. */
   env: Record<string, string>;
+  /** Names and texts of files that it reads in the run's folder. They may hold secrets, and go when the run is over. */
+  files: Record<string, string>;
   /** `file`: this CLI loses the end of its output when stdout is a pipe. */
   stdout: "file" | "pump";
   /** The signal that makes this CLI end its tools too, and how long it may take. */
@@ -42,6 +55,8 @@ export interface AgentCommand {
   stdinPrefix: string;
   /** Settings of the request or configuration that this CLI cannot honour, in words for people. */
   notes: string[];
+  /** Why it must not be started as things are: the repository would have it run something. */
+  refusal?: string;
 }
 
 /** What a CLI can do. */
@@ -61,6 +76,8 @@ export interface Capabilities {
   effort: boolean;
   /** Its answer can be held to a JSON Schema. */
   outputSchema: boolean;
+  /** It can be given MCP servers for one run. */
+  mcpServers: boolean;
   /** It can be told how much money a run may cost. */
   budget: boolean;
   structuredStream: boolean;

@@ -1,4 +1,4 @@
-import type { ConfigProblem } from "./agent.ts";
+import type { AgentRequest, ConfigProblem } from "./agent.ts";
 import { type CliFacts, cliName, flagOf } from "./cli-facts.ts";
 
 /** A flag that may not stand in `defaultArgs`. */
@@ -83,4 +83,14 @@ function isGlued(arg: string): boolean {
 function splitGlued(arg: string): string[] {
   const space = arg.search(/\s/);
   return [arg.slice(0, space), arg.slice(space).trim()];
+}
+
+/** The note of a CLI that takes no JSON Schema. */
+export function schemaNote({ outputSchema }: Pick<AgentRequest, "outputSchema">, who: string): string[] {
+  return outputSchema === undefined ? [] : [`${who} takes no outputSchema: its prompt asks for it, and its final message is checked`];
+}
+
+/** Why a CLI is not started where the repository has settings that no flag keeps it from. */
+export function refusal(provider: string, repoSettings: string[]): string {
+  return `${provider} would run what the repository's ${repoSettings.join(", ")} may name, before anybody has read it, and has no flag against that`;
 }

@@ -29,6 +29,19 @@ const byCode: Record<string, FailureCategory> = {
   stop_hook_prevented: "environment",
   hook_stopped: "environment",
   length: "stuck",
+  // gemini, copilot and opencode
+  FatalAuthenticationError: "auth",
+  FatalTurnLimitedError: "budget",
+  FatalCancellationError: "aborted",
+  FatalInputError: "environment",
+  authentication: "auth",
+  authorization: "auth",
+  quota: "usage_limit",
+  context_limit: "stuck",
+  ProviderAuthError: "auth",
+  MessageAbortedError: "aborted",
+  MessageOutputLengthError: "stuck",
+  ContextOverflowError: "stuck",
 };
 
 /** What the words of an error's name mean, whoever names it; in order, the first that fits decides. Names are in snake_case. */
@@ -68,13 +81,14 @@ function byStatus(status: number): FailureCategory | undefined {
 
 /** Families of wording, in order: the first that fits decides. Each is words that belong together, in either order where people use both. */
 const byWords: [RegExp, FailureCategory][] = [
+  [/\bprompt budget\b/i, "stuck"],
   [/\bnot (?:your|a|an|the) (?:usage|plan|account) limit|\bper[- ](?:second|sec|minute|min)\b|\b[rt]pm\b/i, "rate_limit"],
   [
     /(?:maximum|max|limit of|too many) (?:number of )?turns|turn limit|\bcost limit|\b(?:exceed\w*|reach\w*|over|used up)\b.{0,25}\bbudget|\bbudget\b.{0,25}(?:exceed|reached|used up|exhaust)/i,
     "budget",
   ],
   [
-    /\b(?:conversation|session)\b.{0,60}\b(?:not found|already in use|in use by|does(?: not|n't) exist|no longer exists)|\b(?:no|unknown|invalid|requires a valid)\b (?:saved )?\b(?:conversation|session|thread|rollout)\b|\bsession .{0,50}\bis not a uuid/i,
+    /\b(?:conversation|session)\b.{0,60}\b(?:not found|already in use|in use by|does(?: not|n't) exist|no longer exists)|\b(?:no|unknown|invalid|requires a valid)\b (?:saved )?\b(?:conversation|session|thread|rollout)\b|\bsession .{0,50}\bis not a uuid|\b(?:error|failed|unable) (?:to )?resum\w* |\bsession\b.{0,60}\balready exists/i,
     "environment",
   ],
   [

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type Adapter, type AgentRequest, isUuid } from "./agent.ts";
 import { argumentProblems, droppedNotes, flagValue, hasFlag, setByUs, type UnwantedFlag, unknownFlags, withoutFlags } from "./args.ts";
 import { capabilitiesOf, knows, type Probing, type Send, sender } from "./cli-facts.ts";
+import { mcpFile, serversOf } from "./mcp.ts";
 
 const ours = [
   ...setByUs(1, ["--output-format", "--input-format", "--session-id", "--resume", "-r"]),
@@ -18,6 +19,7 @@ const permissionFlags: UnwantedFlag[] = [
   { names: ["--permission-mode"], values: 1, why: "would lift the limit on tools", hint: "" },
 ];
 
+const mcpFileName = "claude-mcp.json";
 const editingTools = ["Edit", "Write", "NotebookEdit"];
 
 const quiet = { DISABLE_AUTOUPDATER: "1", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1" };
@@ -41,6 +43,7 @@ const probing: Probing = {
     readOnly: ["--disallowedTools"],
     effort: ["--effort"],
     outputSchema: ["--json-schema"],
+    mcpServers: ["--mcp-config"],
     budget: ["--max-budget-usd"],
   },
   limits: [
@@ -63,6 +66,7 @@ export const claude: Adapter = {
     readOnly: true,
     effort: true,
     outputSchema: true,
+    mcpServers: true,
     budget: true,
     structuredStream: true,
   },
@@ -75,16 +79,28 @@ export const claude: Adapter = {
     const { kept, dropped } = withoutFlags(request.defaultArgs, unwanted);
     const notes = droppedNotes(dropped);
     const send = sender("claude", request.cli, notes);
+    const { servers, files } = serversOf(request);
+    const mcp = servers.length === 0 ? [] : send(["--mcp-config", join(request.runDir, mcpFileName)], "mcpServers has no effect");
     const args = [
       ...sessionArgs(request, notes, send),
       // The repository's own settings and .mcp.json may hold commands, and -p asks nobody before it runs them.
-      ...(hasFlag(kept, ["--setting-sources"])
+      ...(hasFlag(kept, ["--setting-sources"]) || request.isTrusted
         ? []
         : send(["--setting-sources", "user"], "hooks of the repository's .claude/settings.json run")),
-      ...(hasFlag(kept, ["--strict-mcp-config"]) ? [] : send(["--strict-mcp-config"], "servers of the repository's .mcp.json are started")),
+      ...mcp,
+      ...(hasFlag(kept, ["--strict-mcp-config"]) || request.isTrusted
+        ? []
+        : send(["--strict-mcp-config"], "servers of the repository's .mcp.json are started")),
       ...toolLimits(request, kept, send),
       ...(request.model === undefined ? [] : send(["--model", request.model], "model has no effect")),
       ...(request.maxTurns === undefined ? [] : send(["--max-turns", String(request.maxTurns)], "maxTurns has no effect")),
+      ...effortArgs(request, send),
+      ...(request.outputSchema === undefined
+        ? []
+        : send(
+            ["--json-schema", JSON.stringify(request.outputSchema)],
+            "its prompt asks for the outputSchema, and its final message is checked",
+          )),
       ...moneyLimit(request, kept, send),
     ];
     return {
@@ -95,6 +111,7 @@ export const claude: Adapter = {
         CLAUDE_CODE_MAX_RETRIES: "3",
         ...(request.isRoot && bypasses(args) ? { IS_SANDBOX: "1" } : {}),
       },
+      files: mcp.length === 0 ? {} : { ...files, [mcpFileName]: mcpFile(servers, { remote: { type: "http" } }) },
       stdout: "file",
       // SIGTERM ends claude at once and leaves its tools running; SIGINT ends them first.
       stop: { signal: "SIGINT", graceMs: 5000 },
@@ -149,6 +166,11 @@ function toolLimits(request: AgentRequest, configured: string[], send: Send): st
     rules.some((rule) => rule.includes("(")) && send(["--permission-mode dontAsk"], "patterns in allowedTools have no effect").length > 0;
   const base = patterned ? [...withoutFlags(configured, permissionFlags).kept, "--permission-mode", "dontAsk"] : configured;
   return [...base, "--tools", builtIn.join(","), ...(rules.length > 0 ? ["--allowedTools", ...rules] : []), ...denied];
+}
+
+function effortArgs({ effort }: AgentRequest, send: Send): string[] {
+  if (effort === undefined) return [];
+  return send([`--effort ${effort}`], "effort has no effect").length > 0 ? ["--effort", effort] : [];
 }
 
 /** A lower limit of the configured arguments stays. claude refuses nothing at all, so it is a hundredth of a cent at least. */

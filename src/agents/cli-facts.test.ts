@@ -13,7 +13,14 @@ import {
   refusedFlags,
 } from "./cli-facts.ts";
 
-const recorded = { claude: "claude-2.1.197", codex: "codex-exec-0.169.0", pi: "pi-0.73.1" };
+const recorded = {
+  claude: "claude-2.1.197",
+  codex: "codex-exec-0.169.0",
+  pi: "pi-0.73.1",
+  gemini: "gemini-0.61.0",
+  copilot: "copilot-1.0.102",
+  opencode: "opencode-run-1.18.33",
+};
 type Cli = keyof typeof recorded;
 
 const help = (cli: Cli) => readFileSync(new URL(`fixtures/help/${recorded[cli]}.txt`, import.meta.url), "utf8");
@@ -77,7 +84,7 @@ describe("help texts", () => {
   });
 });
 
-describe.each<Cli>(["claude", "codex", "pi"])("the recorded %s", (cli) => {
+describe.each(Object.keys(recorded) as Cli[])("the recorded %s", (cli) => {
   it("has all that the adapter declares, and gets the argv of an unprobed one", () => {
     const { adapter, probing } = probed(cli);
     const found = facts(cli, probing.tested);
@@ -88,6 +95,8 @@ describe.each<Cli>(["claude", "codex", "pi"])("the recorded %s", (cli) => {
       { defaultArgs: adapter.suggestedArgs },
       { readOnly: true, model: "m", maxTurns: 3, allowedTools: ["Read", "Bash(git diff *)"] },
       { session: { kind: "resume", session: { id, provider: cli, path: "/run/6/s.jsonl" } } },
+      { session: { kind: "resume", session: { id: "ses_1", provider: cli } } },
+      { effort: "high", outputSchema: {}, mcpServers: { x: { command: "x", args: [], env: {} } } },
     ];
     for (const change of changes) expect(run(cli, found, change)).toEqual(run(cli, undefined, change));
   });

@@ -16,6 +16,7 @@ import {
   plainText,
   type Reader,
   type ReaderOptions,
+  since,
   string,
   textOf,
   unfinished,
@@ -189,16 +190,4 @@ function totals(usage: Json): Usage {
     cacheReadTokens,
     cacheWriteTokens,
   };
-}
-
-/** What this run added. Totals below the earlier ones belong to a thread that began anew. */
-function since(before: Usage | undefined, total: Usage): Usage {
-  if (!before) return total;
-  const added: Usage = {
-    inputTokens: total.inputTokens - before.inputTokens,
-    outputTokens: total.outputTokens - before.outputTokens,
-    cacheReadTokens: total.cacheReadTokens - before.cacheReadTokens,
-    cacheWriteTokens: total.cacheWriteTokens - before.cacheWriteTokens,
-  };
-  return Object.values(added).some((count) => count < 0) ? total : added;
 }

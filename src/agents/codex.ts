@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type Adapter, type AgentRequest, isUuid } from "./agent.ts";
 import { argumentProblems, droppedNotes, hasFlag, setByUs, type UnwantedFlag, unknownFlags, withoutFlags } from "./args.ts";
 import { type Probing, type Send, sender } from "./cli-facts.ts";
+import { json, type McpServer, serversOf } from "./mcp.ts";
 
 const useSandbox = 'write defaultArgs: ["-s", "workspace-write"], or leave it empty: that is the default';
 
@@ -39,6 +40,8 @@ const sandboxNames = sandboxFlags.flatMap((sandbox) => sandbox.names);
  */
 const defaultSandbox = ["-s", "workspace-write", "-c", "sandbox_workspace_write.network_access=true"];
 
+const schemaFile = "output-schema.json";
+
 const probing: Probing = {
   tested: "0.169.0",
   install: "npm install --global @openai/codex",
@@ -53,6 +56,7 @@ const probing: Probing = {
     readOnly: ["--sandbox read-only"],
     effort: ["--config"],
     outputSchema: ["--output-schema"],
+    mcpServers: ["--config"],
   },
   limits: ["-s", "--sandbox", "--ignore-rules", "--ignore-user-config", "--strict-config"],
 };
@@ -71,6 +75,7 @@ export const codex: Adapter = {
     readOnly: true,
     effort: true,
     outputSchema: true,
+    mcpServers: true,
     budget: false,
     structuredStream: true,
   },
@@ -90,6 +95,14 @@ export const codex: Adapter = {
     const send = sender("codex", request.cli, notes);
     if (request.maxTurns !== undefined) notes.push("codex has no limit on turns; maxTurns has no effect");
     if (request.allowedTools !== undefined) notes.push("codex cannot be limited to certain tools; allowedTools has no effect");
+    const servers = mcp(request, notes);
+    const schema =
+      request.outputSchema === undefined
+        ? []
+        : send(
+            ["--output-schema", join(request.runDir, schemaFile)],
+            "its prompt asks for the outputSchema, and its final message is checked",
+          );
     return {
       argv: [
         request.command,
@@ -98,14 +111,17 @@ export const codex: Adapter = {
         ...(request.readOnly ? ["-s", "read-only"] : hasFlag(kept, sandboxNames) ? [] : defaultSandbox),
         ...send(["-C", request.cwd], "it is started in the worktree all the same"),
         ...send(["--skip-git-repo-check"], "it may refuse a folder that it does not trust"),
-        ...settings(request, kept, notes).flatMap((setting) => ["-c", setting]),
+        ...[...settings(request, kept, notes), ...servers.settings].flatMap((setting) => ["-c", setting]),
         ...kept,
+        ...(request.effort === undefined ? [] : ["-c", `model_reasoning_effort=${JSON.stringify(request.effort)}`]),
+        ...schema,
         ...(request.model === undefined ? [] : send(["-m", request.model], "model has no effect")),
         // Behind the word `resume` most flags are refused, and the sandbox is not remembered: it stands before it, every time.
         ...resumeArgs(request, notes, send),
         "-",
       ],
-      env: {},
+      env: servers.env,
+      files: { ...servers.files, ...(schema.length === 0 ? {} : { [schemaFile]: json(request.outputSchema) }) },
       stdout: "pump",
       stop: { signal: "SIGINT", graceMs: 5000 },
       stdinPrefix: "",
@@ -128,7 +144,7 @@ export const codex: Adapter = {
 };
 
 /** Settings for `-c`, which no release refuses: what one does not know, it ignores. */
-function settings({ cwd, repoSettings = [] }: AgentRequest, configured: string[], notes: string[]): string[] {
+function settings({ cwd, repoSettings = [], isTrusted }: AgentRequest, configured: string[], notes: string[]): string[] {
   const quiet = [
     // With analytics on and no way out, codex waits five seconds at its end.
     "analytics.enabled=false",
@@ -136,12 +152,42 @@ function settings({ cwd, repoSettings = [] }: AgentRequest, configured: string[]
     "features.plugins=false",
     "features.apps=false",
   ];
-  if (repoSettings.length === 0 || configured.some((arg) => /^(--config=|-c)?projects\b/.test(arg))) return quiet;
+  if (repoSettings.length === 0 || isTrusted || configured.some((arg) => /^(--config=|-c)?projects\b/.test(arg))) return quiet;
   // A worktree of a repository that its owner trusts is trusted as well: codex would start the servers of its .codex/config.toml.
   notes.push(
     `codex does not read the repository's ${repoSettings.join(", ")}, nor its AGENTS.md; "-c", "projects={}" in defaultArgs lets it`,
   );
   return [...quiet, `projects={${JSON.stringify(cwd)}={trust_level="untrusted"}}`];
+}
+
+/** Servers for `-c`. Their headers must not stand on the command line: they are named there by the variables that hold them. */
+function mcp(request: AgentRequest, notes: string[]) {
+  const { servers, files } = serversOf(request);
+  const settings: string[] = [];
+  const env: Record<string, string> = {};
+  for (const [name, server] of servers) {
+    if (!/^[A-Za-z0-9_-]+$/.test(name)) {
+      notes.push(`codex takes no MCP server of the name "${name}"; it goes without`);
+      continue;
+    }
+    const how = "url" in server ? remote(server, name, env) : program(server.command, server.args);
+    // Nobody is there to approve a call; the configuration has done so for all of them.
+    settings.push(`mcp_servers.${name}={${how},default_tools_approval_mode="approve"}`);
+  }
+  return { settings, env, files };
+}
+
+function program(command: string, args: string[]): string {
+  return `command=${JSON.stringify(command)},args=${JSON.stringify(args)}`;
+}
+
+function remote({ url, headers }: Extract<McpServer, { url: string }>, name: string, env: Record<string, string>): string {
+  const variables = Object.entries(headers).map(([header, value], i) => {
+    const variable = `ORCH_MCP_SECRET_${name.replaceAll("-", "_")}_${i}`;
+    env[variable] = value;
+    return `${JSON.stringify(header)}=${JSON.stringify(variable)}`;
+  });
+  return `url=${JSON.stringify(url)}${variables.length === 0 ? "" : `,env_http_headers={${variables.join(",")}}`}`;
 }
 
 function resumeArgs({ session }: AgentRequest, notes: string[], send: Send): string[] {

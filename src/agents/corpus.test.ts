@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { reader } from "./readers.ts";
 
-/** Streams recorded from the real CLIs (claude 2.1.197, codex 0.169.0, pi 0.73.1): `<name>.jsonl` is stdout, runs.json the rest. */
+/** Streams recorded from the real CLIs, each of the release that its adapter names as tested: `<name>.jsonl` is stdout, runs.json the rest. */
 const folder = new URL("fixtures/", import.meta.url);
 const runs = JSON.parse(readFileSync(new URL("runs.json", folder), "utf8")) as Record<
   string,
@@ -292,6 +292,36 @@ const expected: Record<string, string> = {
   "pi-unknown-flag": "- - incompatible",
   "pi-unknown-provider": "- - incompatible",
   "pi-usage-limit-midturn": "session 100/10 usage_limit",
+  "copilot-deny-write": 'session - ok "ok"',
+  "copilot-err-401": "session - auth",
+  "copilot-err-403": "session - auth",
+  "copilot-err-429-forever": "- - rate_limit",
+  "copilot-err-500-forever": "session - unavailable",
+  "copilot-kill-SIGTERM-in-tool": "- - infrastructure",
+  "copilot-mcp-ok": 'session - ok "ok"',
+  "copilot-resume": 'session - ok "ok"',
+  "copilot-resume-unknown": "- - environment",
+  "copilot-success": 'session - ok "DONE: wrote hello.txt"',
+  "gemini-err-401": "session 0/0 auth",
+  "gemini-err-429-forever": "session - rate_limit",
+  "gemini-err-500-forever": "session - unavailable",
+  "gemini-kill-SIGTERM-in-tool": "session - infrastructure",
+  "gemini-max-turns": "session 120/30 budget",
+  "gemini-policy-denied": 'session 180/45 ok "ok"',
+  "gemini-resume-id": 'session 100/10 ok "ok"',
+  "gemini-resume-unknown": "- - environment",
+  "gemini-stdin": 'session 180/45 ok "DONE: wrote"',
+  "gemini-success": 'session 300/30 ok "DONE: wrote hello.txt"',
+  "gemini-untrusted": "- - environment",
+  "opencode-denied": 'session 180/45 ok "ok"',
+  "opencode-err-400": "session 0/0 unknown",
+  "opencode-err-401": "session 0/0 auth",
+  "opencode-err-429-forever": "- - rate_limit",
+  "opencode-kill-SIGTERM-in-tool": "session - infrastructure",
+  "opencode-read-only": 'session 180/45 ok "ok"',
+  "opencode-resume": 'session 100/10 ok "ok"',
+  "opencode-resume-unknown": "- - environment",
+  "opencode-stdin": 'session 180/45 ok "DONE"',
 };
 
 function outcome(name: string): string {

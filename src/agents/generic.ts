@@ -1,4 +1,5 @@
 import type { Adapter } from "./agent.ts";
+import { schemaNote } from "./args.ts";
 
 /** Any other program: the prompt on stdin, the result on stdout, no memory of earlier runs. `name` is its name in the configuration. */
 export function generic(name: string): Adapter {
@@ -15,6 +16,7 @@ export function generic(name: string): Adapter {
       readOnly: false,
       effort: false,
       outputSchema: false,
+      mcpServers: false,
       budget: false,
       structuredStream: false,
     },
@@ -29,14 +31,20 @@ export function generic(name: string): Adapter {
         request.maxTurns === undefined ? undefined : "maxTurns",
         request.allowedTools === undefined ? undefined : "allowedTools",
         request.readOnly ? "readOnly" : undefined,
+        request.effort === undefined ? undefined : "effort",
+        Object.keys(request.mcpServers ?? {}).length === 0 ? undefined : "mcpServers",
       ].filter((setting) => setting !== undefined);
       return {
         argv: [request.command, ...request.defaultArgs],
         env: {},
+        files: {},
         stdout: "pump",
         stop: { signal: "SIGTERM", graceMs: 5000 },
         stdinPrefix: "",
-        notes: ignored.map((setting) => `agent "${name}" is not one we know how to tell about ${setting}; it has no effect there`),
+        notes: [
+          ...ignored.map((setting) => `agent "${name}" is not one we know how to tell about ${setting}; it has no effect there`),
+          ...schemaNote(request, `agent "${name}"`),
+        ],
       };
     },
 

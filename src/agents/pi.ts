@@ -1,7 +1,8 @@
 import { basename, dirname, join } from "node:path";
 import type { Adapter, AgentRequest } from "./agent.ts";
-import { argumentProblems, droppedNotes, setByUs, type UnwantedFlag, withoutFlags } from "./args.ts";
+import { argumentProblems, droppedNotes, schemaNote, setByUs, type UnwantedFlag, withoutFlags } from "./args.ts";
 import { type Probing, type Send, sender } from "./cli-facts.ts";
+import { withoutServers } from "./mcp.ts";
 
 const ours = [
   ...setByUs(1, ["--mode", "--session", "--fork", "--session-dir"]),
@@ -63,6 +64,7 @@ export const pi: Adapter = {
     readOnly: true,
     effort: true,
     outputSchema: false,
+    mcpServers: false,
     budget: false,
     structuredStream: true,
   },
@@ -79,19 +81,23 @@ export const pi: Adapter = {
       notes.push(`pi reads the repository's ${path}, against which it has no flag: it may name the shell of pi's tools`);
     }
     if (request.maxTurns !== undefined) notes.push("pi has no limit on turns; maxTurns has no effect");
+    notes.push(...schemaNote(request, "pi"));
+    notes.push(...withoutServers(request, "pi"));
     return {
       argv: [
         request.command,
         ...["-p", "--mode", "json"],
         ...send(["--session", sessionFile(request)], "its session cannot be taken up again"),
         // A repository's .pi/extensions are programs that pi would run.
-        ...send(["-ne"], "the repository's .pi/extensions are executed"),
+        ...(request.isTrusted ? [] : send(["-ne"], "the repository's .pi/extensions are executed")),
         ...kept,
         ...(request.model === undefined ? [] : send(["--model", request.model], "model has no effect")),
+        ...effortArgs(request, send),
         ...(limited ? toolArgs(request, notes, send) : []),
       ],
       // Offline, it installs no packages that a repository's .pi/settings.json asks for, with a program that it may name itself.
       env: quiet,
+      files: {},
       stdout: "pump",
       // The opposite of the others: SIGINT would leave its tools running.
       stop: { signal: "SIGTERM", graceMs: 5000 },
@@ -115,6 +121,11 @@ export const pi: Adapter = {
 
 function sessionFile({ session, runDir }: AgentRequest): string {
   return session.kind === "new" ? join(runDir, "pi-session.jsonl") : (session.session.path ?? session.session.id);
+}
+
+function effortArgs({ effort }: AgentRequest, send: Send): string[] {
+  if (effort === undefined) return [];
+  return send([`--thinking ${effort}`], "effort has no effect").length > 0 ? ["--thinking", effort] : [];
 }
 
 function toolArgs(request: AgentRequest, notes: string[], send: Send): string[] {

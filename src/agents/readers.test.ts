@@ -1,7 +1,8 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { tempDir } from "../testing/temp.ts";
 import { reader } from "./readers.ts";
 import type { StreamEnd } from "./stream.ts";
 
@@ -20,7 +21,7 @@ const result = {
 };
 
 describe("every reader", () => {
-  const providers = ["claude", "codex", "pi", "generic"];
+  const providers = ["claude", "codex", "pi", "gemini", "copilot", "opencode", "generic"];
 
   it.each(providers)("%s survives any lines and always reports", (provider) => {
     const types = [
@@ -34,6 +35,11 @@ describe("every reader", () => {
       "turn.completed",
       "turn.failed",
       "message_end",
+      "message",
+      "assistant.message",
+      "session.error",
+      "text",
+      "step_finish",
     ];
     const anyLine = fc.oneof(
       fc.string(),
@@ -45,6 +51,9 @@ describe("every reader", () => {
           item: fc.jsonValue(),
           error: fc.jsonValue(),
           usage: fc.jsonValue(),
+          data: fc.jsonValue(),
+          part: fc.jsonValue(),
+          stats: fc.jsonValue(),
         })
         .map(line),
     );
@@ -57,7 +66,7 @@ describe("every reader", () => {
     );
   });
 
-  it.each(providers.slice(0, 3))("%s: exit 0 without a result is a truncated stream", (provider) => {
+  it.each(providers.slice(0, -1))("%s: exit 0 without a result is a truncated stream", (provider) => {
     const read = reader(provider);
     read.line('{"type":"assis');
     expect(read.end(exited)).toMatchObject({ finalText: null, failure: { category: "infrastructure" } });
@@ -279,6 +288,101 @@ describe("pi", () => {
     const read = reader("pi");
     expect(read.line('{"type":"message_update", not json at all')).toEqual([]);
     expect(read.progress()).toBe(true);
+  });
+});
+
+describe("gemini", () => {
+  it("a text in pieces is one text, and the last one is the answer", () => {
+    const read = reader("gemini");
+    const say = (content: string) => read.line(line({ type: "message", role: "assistant", content, delta: true }));
+    expect([say("I look "), say("first.")]).toEqual([[], []]);
+    expect(read.line(line({ type: "tool_use", tool_name: "ls", tool_id: "1", parameters: {} }))).toEqual([
+      { type: "text", text: "I look first." },
+      { type: "tool_use", callId: "1", tool: "ls", input: {} },
+    ]);
+    say("do");
+    say("ne");
+    expect(read.line(line({ type: "result", status: "success", stats: {} }))).toEqual([
+      { type: "text", text: "done" },
+      { type: "result", ok: true, text: "done" },
+    ]);
+    expect(read.end(exited)).toMatchObject({ finalText: "done", turns: 2, failure: null });
+  });
+
+  it("a prompt too long for a line is nothing to warn of", () => {
+    const read = reader("gemini");
+    expect(read.line('{"type":"message","timestamp":"2026","role":"user","content":"xxx[… line cut …]', true)).toEqual([]);
+    expect(read.line('{"type":"tool_result","output":"xxx[… line cut …]', true)).toMatchObject([{ type: "warning" }]);
+  });
+});
+
+describe("copilot", () => {
+  const usageFile = (dir: string, inputTokens: number) => {
+    const usage = { inputTokens, outputTokens: inputTokens / 10, cacheReadTokens: inputTokens / 5, cacheWriteTokens: 0 };
+    const path = join(dir, "usage.json");
+    writeFileSync(path, JSON.stringify({ modelMetrics: { big: { requests: { count: 1 }, usage } } }));
+    return ["copilot", "--session-id", id, "--usage-output-file", path];
+  };
+
+  it("its session is known from its first line, and what it used from the file that it leaves", () => {
+    const read = reader("copilot", { argv: usageFile(tempDir(), 100) });
+    expect(read.line(line({ type: "session.tools_updated", data: {} }))).toEqual([
+      { type: "session", session: { id, provider: "copilot" } },
+    ]);
+    expect(read.progress()).toBe(false);
+    read.line(line({ type: "assistant.message", data: { content: "done" } }));
+    expect(read.line(line({ type: "result", sessionId: id, exitCode: 0 }))).toEqual([{ type: "result", ok: true, text: "done" }]);
+    expect(read.end(exited)).toMatchObject({
+      finalText: "done",
+      failure: null,
+      spent: { byModel: [{ model: "big", usage: { inputTokens: 80, outputTokens: 10, cacheReadTokens: 20 } }], costUsd: null },
+    });
+  });
+
+  it("the totals of a resumed session are less what it had used before", () => {
+    const priorUsage = { inputTokens: 80, outputTokens: 10, cacheReadTokens: 20, cacheWriteTokens: 0 };
+    const read = reader("copilot", { argv: usageFile(tempDir(), 300), priorUsage });
+    read.line(line({ type: "result", sessionId: id, exitCode: 0 }));
+    expect(read.end(exited).usage).toEqual({ inputTokens: 160, outputTokens: 20, cacheReadTokens: 40, cacheWriteTokens: 0 });
+  });
+
+  it("the words of a subagent are not its own", () => {
+    const read = reader("copilot");
+    read.line(line({ type: "assistant.message", data: { content: "mine" } }));
+    expect(read.line(line({ type: "assistant.message", data: { content: "theirs", parentToolCallId: "1" } }))).toEqual([]);
+    read.line(line({ type: "result", sessionId: id, exitCode: 0 }));
+    expect(read.end(exited).finalText).toBe("mine");
+  });
+});
+
+describe("opencode", () => {
+  const text = (messageID: string, said: string) =>
+    line({ type: "text", sessionID: "ses_1", part: { type: "text", messageID, text: said } });
+  const step = (reason: string) => line({ type: "step_finish", sessionID: "ses_1", part: { reason, tokens: {}, cost: 0 } });
+
+  it("the texts of the last message are the answer; only a step that ended by itself is an end", () => {
+    const read = reader("opencode");
+    for (const each of [text("a", "first"), step("tool-calls"), text("b", "one"), text("b", "two")]) read.line(each);
+    expect(reader("opencode").end(exited).failure).toMatchObject({ category: "infrastructure" });
+    expect(read.line(step("stop"))).toEqual([{ type: "result", ok: true, text: "one\ntwo" }]);
+    expect(read.end(exited)).toMatchObject({ finalText: "one\ntwo", failure: null, turns: 2 });
+  });
+
+  it("what nobody was there to permit is a failure, also with exit code 0", () => {
+    const read = reader("opencode");
+    for (const each of [text("a", "done"), step("stop"), line({ type: "done", sessionID: "ses_1", reason: "idle", rejected: ["bash"] })])
+      read.line(each);
+    expect(read.end(exited)).toMatchObject({
+      finalText: null,
+      failure: { category: "environment", message: expect.stringContaining("bash") },
+    });
+  });
+
+  it("an error after which it went on is none", () => {
+    const read = reader("opencode");
+    read.line(line({ type: "error", sessionID: "ses_1", error: { name: "APIError", data: { message: "overloaded", statusCode: 529 } } }));
+    for (const each of [text("a", "done"), step("stop")]) read.line(each);
+    expect(read.end(exited)).toMatchObject({ finalText: "done", failure: null });
   });
 });
 

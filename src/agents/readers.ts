@@ -4,6 +4,9 @@
  */
 import { claudeReader } from "./claude-reader.ts";
 import { codexReader } from "./codex-reader.ts";
+import { copilotReader } from "./copilot-reader.ts";
+import { geminiReader } from "./gemini-reader.ts";
+import { opencodeReader } from "./opencode-reader.ts";
 import { piReader } from "./pi-reader.ts";
 import type { Reader, ReaderOptions } from "./stream.ts";
 import { textReader } from "./text-reader.ts";
@@ -17,6 +20,12 @@ export function reader(provider: string, options: ReaderOptions = {}): Reader {
       return codexReader(options);
     case "pi":
       return piReader(options);
+    case "gemini":
+      return geminiReader(options);
+    case "copilot":
+      return copilotReader(options);
+    case "opencode":
+      return opencodeReader(options);
     default:
       return textReader(provider, options);
   }

@@ -123,6 +123,26 @@ export function tokensByModel(): { add(model: string | null, usage: Usage): void
   };
 }
 
+/** What this run added. Totals below the earlier ones belong to a thread that began anew. */
+export function since(before: Usage | undefined, total: Usage): Usage {
+  if (!before) return total;
+  const added: Usage = {
+    inputTokens: total.inputTokens - before.inputTokens,
+    outputTokens: total.outputTokens - before.outputTokens,
+    cacheReadTokens: total.cacheReadTokens - before.cacheReadTokens,
+    cacheWriteTokens: total.cacheWriteTokens - before.cacheWriteTokens,
+  };
+  return Object.values(added).some((count) => count < 0) ? total : added;
+}
+
+/** The last line of a text that fits; undefined when none does. */
+export function lastLineWith(text: string, pattern: RegExp): string | undefined {
+  return text
+    .split("\n")
+    .findLast((line) => pattern.test(line))
+    ?.trim();
+}
+
 /** The beginning and the end of a long text, with the middle left out. */
 export function clip(text: string, max: number): string {
   if (text.length <= max) return text;

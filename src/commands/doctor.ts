@@ -44,7 +44,7 @@ export async function run(context: Context, _args: string[], options: { json?: b
       diskCheck(config),
       ...(await Promise.all(Object.keys(config.agents).map((name) => agentCheck(context, config, name)))),
       await ghCheck(context, config),
-      ...Object.entries(config.mcpServers).map(([name, { command }]) => mcpCheck(context, config, name, command)),
+      ...Object.keys(config.mcpServers).map((name) => mcpCheck(context, config, name)),
       await processesCheck(config),
       daemonCheck(config),
       ...filesCheck(snapshot),
@@ -153,7 +153,15 @@ async function ghCheck(context: Context, config: Config): Promise<Check> {
   };
 }
 
-function mcpCheck(context: Context, config: Config, name: string, command: string): Check {
+function mcpCheck(context: Context, config: Config, name: string): Check {
+  const { command = "", url, env = {}, headers = {} } = config.mcpServers[name] ?? {};
+  try {
+    resolveEnvReferences({ ...env, ...headers }, context.env);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    return { name: `mcp ${name}`, state: "warn", detail: error.message, ...(error.hint ? { fix: error.hint } : {}) };
+  }
+  if (url !== undefined) return { name: `mcp ${name}`, state: "ok", detail: url };
   const path = findProgram(command, context.env);
   if (path !== undefined) return { name: `mcp ${name}`, state: "ok", detail: path };
   return {

@@ -31,7 +31,7 @@ export const commands: readonly Command[] = [
     summary: "make the home folder and a configuration",
     options: [{ flags: "-d, --dir <path>", summary: "the folder (default: $ORCHESTRATOR_HOME, else ~/.orchestrator)" }],
     details:
-      "Asks nothing and overwrites nothing: it can be run again at any time. The default agent of a new configuration is the first of claude, codex and pi that is on PATH.",
+      "Asks nothing and overwrites nothing: it can be run again at any time. The default agent of a new configuration is the first of claude, codex, pi, gemini, copilot and opencode that can be used.",
     examples: ["orchestrator init", "orchestrator init --dir ./orch-home"],
     load: () => import("./init.ts"),
   },

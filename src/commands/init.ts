@@ -1,6 +1,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { adapterFor } from "../agents/adapters.ts";
+import { knownAdapters } from "../agents/adapters.ts";
+import type { Adapter } from "../agents/agent.ts";
 import { incompatibility } from "../agents/cli-facts.ts";
 import type { Context } from "../app.ts";
 import { probeAgent } from "../executors/agent-probe.ts";
@@ -9,8 +10,8 @@ import type { Ending } from "./command.ts";
 import { columns, printLine } from "./print.ts";
 
 const folders = ["state", "logs"];
-/** In the order in which one becomes the default. */
-const knownAgents = ["claude", "codex", "pi"];
+/** Agents that every configuration names; others where they are installed. */
+const alwaysNamed = ["claude", "codex", "pi"];
 
 /** Makes the home folder and a configuration that names the agents of this machine. Overwrites nothing. */
 export async function run(context: Context, _args: string[], options: { dir?: string }): Promise<Ending> {
@@ -18,10 +19,11 @@ export async function run(context: Context, _args: string[], options: { dir?: st
   const made = mkdirSync(home, { recursive: true, mode: 0o700 });
   if (made === undefined) chmodSync(home, 0o700);
   for (const folder of folders) mkdirSync(join(home, folder), { recursive: true, mode: 0o700 });
-  const agents = await Promise.all(knownAgents.map((name) => lookFor(context, name, home)));
+  const agents = await Promise.all(knownAdapters.map((adapter) => lookFor(context, adapter, home)));
   const file = join(home, "config.yaml");
-  const chosen = agents.find((agent) => agent.isUsable)?.name ?? knownAgents[0] ?? "";
-  const isNew = writeNew(file, configTemplate().replace(/^defaultAgent: .*$/m, `defaultAgent: ${chosen}`));
+  const chosen = agents.find((agent) => agent.isUsable)?.name ?? alwaysNamed[0] ?? "";
+  const more = agents.filter(({ name, isUsable }) => isUsable && !alwaysNamed.includes(name)).map(({ name }) => name);
+  const isNew = writeNew(file, configTemplate(more).replace(/^defaultAgent: .*$/m, `defaultAgent: ${chosen}`));
 
   printLine(context, `home           ${home}`);
   for (const folder of folders) printLine(context, `${folder.padEnd(15)}${join(home, folder)}`);
@@ -37,10 +39,10 @@ export async function run(context: Context, _args: string[], options: { dir?: st
 }
 
 /** What there is of an agent on this machine, in words, and whether work can be given to it. */
-async function lookFor({ env, cwd }: Context, name: string, home: string): Promise<{ name: string; found: string; isUsable: boolean }> {
-  const adapter = adapterFor(name, name);
-  const probed = await probeAgent({ adapter, command: name, defaultArgs: adapter.suggestedArgs, env, cwd, home });
+async function lookFor({ env, cwd }: Context, adapter: Adapter, home: string): Promise<{ name: string; found: string; isUsable: boolean }> {
   const { probing, provider } = adapter;
+  const name = provider;
+  const probed = await probeAgent({ adapter, command: name, defaultArgs: adapter.suggestedArgs, env, cwd, home });
   if (probed === undefined) return { name, found: `not found on PATH${probing ? `; ${probing.install}` : ""}`, isUsable: false };
   const problem = probing && incompatibility(provider, probing, probed.cli, adapter.suggestedArgs);
   const version = probed.cli?.version ? ` ${probed.cli.version}` : "";

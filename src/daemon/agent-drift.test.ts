@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { runCli } from "../testing/daemon.ts";
@@ -112,6 +112,36 @@ describe("P8 a CLI that took other flags yesterday works today's tickets", () =>
     for (const note of notes) expect(log).toContain(note);
   });
 
+  it.each<[Release["name"], string, string[]]>([
+    [
+      "gemini",
+      "gemini-0.61.0",
+      [
+        ...["--output-format", "stream-json", "--approval-mode", "yolo", "--skip-trust", "--extensions", "none"],
+        ...["--session-id", "ID", "--model", "big"],
+      ],
+    ],
+    [
+      "copilot",
+      "copilot-1.0.102",
+      [
+        ...["--output-format", "json", "--allow-all-tools", "--no-ask-user", "--no-auto-update", "--no-color"],
+        ...["--session-id", "ID", "--usage-output-file", "copilot-usage.json", "--model", "big"],
+      ],
+    ],
+    ["opencode", "opencode-run-1.18.33", ["run", "--format", "json", "--print-logs", "--log-level", "ERROR", "--model", "big"]],
+  ])("%s as recorded gets its argv, and its stream is read", async (name, help, expected) => {
+    const release: Release = { name, version: help.replace(/^.*-/, ""), help: recorded(help) };
+    const { home, bin } = homeWith(release, { model: "big" });
+    const cli = installCli(bin, release);
+    plan(home);
+    const runner = await testRunner(home);
+    await runner.settle("p", { A: "complete" });
+    const argv = lastRun(cli.argvs()).map((arg) => (/^[0-9a-f-]{36}$/.test(arg) ? "ID" : arg.replace(/^\/.*\/run\/.*\//, "")));
+    expect(argv).toEqual(expected);
+    expect(home.ticket("p", "A").phaseHistory).toMatchObject([{ status: "success", agent: name, output: "done" }]);
+  });
+
   it("P9 a CLI that cannot be run or read any more parks its agent, with one message, until it is replaced", async () => {
     const codex: Release = { name: "codex", version: "codex-cli 2.0.0", help: without(codexHelp, "--json") };
     const { home, bin } = homeWith(codex);
@@ -148,15 +178,52 @@ describe("P8 a CLI that took other flags yesterday works today's tickets", () =>
     await runner.settle("p", { A: "complete" });
   });
 
-  it("a CLI that is not there holds its ticket at once, and says how to install it", async () => {
-    const { home } = homeWith({ name: "pi", version: "", help: "" });
+  it("P9 a CLI that is not there parks its agent with one message, costs no attempt, and is found once it is installed", async () => {
+    const codex: Release = { name: "codex", version: "codex-cli 0.169.0", help: codexHelp };
+    const { home, bin } = homeWith(codex);
+    const notices = join(home.dir, "notices");
+    const config = join(home.home, "config.yaml");
+    appendFileSync(config, `notifyCommand: cat >> ${notices}\n`);
+    for (const id of ["p", "q"]) plan(home, id);
+    const runner = await testRunner(home);
+    const ticked = async (condition: () => boolean) =>
+      until(async () => {
+        await runner.runner.tick();
+        return condition();
+      });
+    await ticked(() => existsSync(notices) && readFileSync(notices, "utf8").includes("\n"));
+    const reason = `Agent "codex": codex was not found on PATH (${home.env.PATH}). To go on: install it (npm install --global @openai/codex), or correct its command, or give the work to another agent (agents.codex in ${config}).`;
+    expect(JSON.parse(readFileSync(join(home.home, "state", "agents.json"), "utf8")).parks.codex).toMatchObject({
+      category: "incompatible",
+      reason,
+      program: true,
+    });
+    const [first, ...more] = readFileSync(notices, "utf8").trim().split("\n");
+    expect([JSON.parse(first ?? ""), more]).toEqual([
+      { status: "agent_parked", reason: expect.stringContaining("Sooner: orchestrator agents resume codex") },
+      [],
+    ]);
+
+    installCli(bin, codex);
+    await ticked(() => ["p", "q"].every((id) => home.ticket(id, "A").status === "complete"));
+    const runs = ["p", "q"].flatMap((id) => home.ticket(id, "A").phaseHistory.map(({ status }) => status));
+    expect(runs.filter((status) => status !== "interrupted")).toEqual(["success", "success"]);
+    expect(readFileSync(notices, "utf8").trim().split("\n")).toHaveLength(1);
+  });
+
+  it("while a CLI is not there another agent does its work", async () => {
+    const codex: Release = { name: "codex", version: "codex-cli 0.169.0", help: codexHelp };
+    const { home, bin } = homeWith({ name: "claude", version: "", help: "" }, { fallbackAgents: ["codex"] });
+    const config = join(home.home, "config.yaml");
+    writeFileSync(config, readFileSync(config, "utf8").replace(/^agents:\n/m, "agents:\n  codex: { command: codex }\n"));
+    installCli(bin, codex);
     plan(home);
     const runner = await testRunner(home);
-    await runner.settle("p", { A: "needs_attention" });
-    expect(home.ticket("p", "A").error).toContain(
-      "Install it (npm install --global @mariozechner/pi-coding-agent), or correct agents.pi in",
-    );
-    expect(home.ticket("p", "A").phaseHistory).toMatchObject([{ category: "incompatible", agent: "pi" }]);
+    await runner.settle("p", { A: "complete" });
+    expect(home.ticket("p", "A").phaseHistory).toMatchObject([
+      { status: "interrupted", category: "incompatible", agent: "claude" },
+      { status: "success", agent: "codex" },
+    ]);
   });
 
   it("init names the versions it finds and takes the first that can be used", async () => {

@@ -1,10 +1,13 @@
+import { adapterFor } from "../agents/adapters.ts";
 import type { Config } from "../domain/config.ts";
 import type { Answer, TicketEvent } from "../domain/event.ts";
 import { isProviderTrouble, type Park, type Parks } from "../domain/park.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import type { Instant } from "../domain/time.ts";
-import { accountOf, isServed, meetService, meetTrouble, parkText, reopen } from "../engine/park.ts";
+import { accountOf, expire, isServed, meetService, meetTrouble, parkText, reopen } from "../engine/park.ts";
 import { providersOf } from "../engine/world.ts";
+import { probeAgent, programProblem } from "../executors/agent-probe.ts";
+import { resolveEnvReferences } from "../inputs/config.ts";
 import type { Logger } from "../lib/logger.ts";
 import { Unreadable } from "../state/json.ts";
 import { readParks, writeParks } from "../state/parks.ts";
@@ -18,10 +21,20 @@ export interface AgentParks {
   heed(before: Ticket, event: TicketEvent): Promise<void>;
   /** Does what a person asked for. */
   resume(agent: string): Promise<Answer>;
+  /** Looks whether programs that were missing or incompatible can be used by now; says whether one can. Asking one takes seconds. */
+  lookAtPrograms(): Promise<boolean>;
+}
+
+interface ParksParts {
+  log: Logger;
+  config(): Config;
+  now(): Instant;
+  /** The daemon's own environment. */
+  env: Readonly<Record<string, string | undefined>>;
 }
 
 /** Opens them from what an earlier daemon left; a file that cannot be read is said and parks nobody. */
-export function openParks({ log, config, now }: { log: Logger; config(): Config; now(): Instant }): AgentParks {
+export function openParks({ log, config, now, env }: ParksParts): AgentParks {
   let parks = read();
   /** The file says in the end what memory says, whichever change came first. */
   let written = Promise.resolve();
@@ -87,5 +100,34 @@ export function openParks({ log, config, now }: { log: Logger; config(): Config;
       await put(account, reopen(park, now()));
       return { result: "applied", message: textOf(account) };
     },
+    async lookAtPrograms() {
+      let found = false;
+      for (const [account, park] of parks) {
+        if (!park.program || park.limit > 0 || park.until <= now() || config().resumeAgents === "manual") continue;
+        if (!(await isUsable(config(), env, park.agent))) continue;
+        // It may have been resumed meanwhile.
+        if (parks.get(account) !== park) continue;
+        found = true;
+        await put(account, expire(park, now()));
+        log.info({ account }, `the program of agent ${park.agent} can be used: ${textOf(account)}`);
+      }
+      return found;
+    },
   };
+}
+
+/** Whether an agent's program is there and takes what a run needs. */
+async function isUsable(config: Config, env: ParksParts["env"], agent: string): Promise<boolean> {
+  const configured = Object.hasOwn(config.agents, agent) ? config.agents[agent] : undefined;
+  if (!configured) return false;
+  const { command, defaultArgs } = configured;
+  const adapter = adapterFor(command, agent);
+  try {
+    const { PATH } = configured.env;
+    const path = PATH === undefined ? env : resolveEnvReferences({ PATH }, env);
+    const probe = { adapter, command, defaultArgs, env: path, cwd: config.home, home: config.home };
+    return programProblem(probe, await probeAgent(probe)) === undefined;
+  } catch {
+    return false;
+  }
 }

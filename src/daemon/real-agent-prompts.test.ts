@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { adapterFor } from "../agents/adapters.ts";
+import type { AgentRequest } from "../agents/agent.ts";
 import { probeAgent } from "../executors/agent-probe.ts";
 import { agentEnvironment } from "../testing/model-server/cli-home.ts";
 import { type Cli, scenario } from "../testing/model-server/script.ts";
@@ -31,7 +32,7 @@ async function bench(cli: Cli) {
     repo,
     env,
     server,
-    async run(prompt: string, more: string[] = []) {
+    async run(prompt: string, more: string[] = [], changes: Partial<AgentRequest> = {}) {
       const session = { kind: "new", id: `${id.slice(0, -1)}${runs++}` } as const;
       const runDir = join(dir, `run${runs}`);
       mkdirSync(runDir);
@@ -47,7 +48,9 @@ async function bench(cli: Cli) {
         isRoot: true,
         repoSettings,
         cli: facts,
+        ...changes,
       });
+      for (const [name, text] of Object.entries(command.files)) writeFileSync(join(runDir, name), text, { mode: 0o600 });
       const [program = "", ...rest] = command.argv;
       const { exitCode } = await execa(program, rest, {
         cwd: repo,
@@ -126,5 +129,21 @@ describe("P12 code of a repository that its owner trusts is not run by the CLI",
     expect(existsSync(join(dir, "mark"))).toBe(false);
     await run("hello", ["-e", join(repo, ".pi", "extensions", "evil.ts")]);
     expect(existsSync(join(dir, "mark"))).toBe(true);
+  });
+});
+
+describe.each<Cli>(["claude", "codex"])("the real %s", (cli) => {
+  it("starts the MCP servers of the configuration with exactly their variables, and takes effort and outputSchema", {
+    timeout: 120_000,
+  }, async () => {
+    const { run, dir, server } = await bench(cli);
+    const token = ["it's a $HOME ", "$", "{HOME} secret"].join("");
+    const told = join(dir, "told");
+    const program = `require("node:fs").writeFileSync(${JSON.stringify(told)}, process.env.TOKEN); process.stdin.resume();`;
+    const mcpServers = { told: { command: process.execPath, args: ["-e", program], env: { TOKEN: token } } };
+    const outputSchema = { type: "object", properties: { marker: { type: "string" } }, required: ["marker"], additionalProperties: false };
+    await run("hello", [], { mcpServers, effort: "high", outputSchema });
+    expect(readFileSync(told, "utf8")).toBe(token);
+    expect(server.requests.some(({ body }) => body.includes('"marker"'))).toBe(true);
   });
 });

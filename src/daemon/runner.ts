@@ -12,6 +12,7 @@ import { limitsOf, planStatus, workflowOf } from "../engine/world.ts";
 import type { Executor } from "../executors/executor.ts";
 import { spaceProblem } from "../lib/disk-space.ts";
 import { type Logger, ticketLog } from "../lib/logger.ts";
+import { monotonicMs } from "../lib/monotonic.ts";
 import { isPassing } from "../lib/passing.ts";
 import type { PhaseContext } from "../phases/phase.ts";
 import { answerIntent, takeIntents } from "../state/inbox.ts";
@@ -75,6 +76,9 @@ export interface Runner {
 /** Longest time between two looks that timers are trusted with. */
 const longestTimerMs = 60_000;
 
+/** Longest time between two looks at the programs of parked agents. */
+const programPauseMs = 30_000;
+
 /** A runner over open parts. */
 export function createRunner(parts: RunnerParts): Runner {
   const { index, world, executor, journal, log } = parts;
@@ -90,11 +94,13 @@ export function createRunner(parts: RunnerParts): Runner {
   /** Why nothing new starts on this machine, as it was when last looked at. */
   let stopped: string | undefined;
   let runningNow: { version: number; found: { planId: string; ticket: Ticket }[] } | undefined;
+  /** When the programs of parked agents were last looked at, by the monotonic clock, and the look that is under way. */
+  let programs: { at: number; looking?: Promise<void> } = { at: Number.NEGATIVE_INFINITY };
   let closed = false;
   let timer: NodeJS.Timeout | undefined;
 
   const now = (): Instant => instant(Date.now());
-  const parks = openParks({ log, config: parts.config, now });
+  const parks = openParks({ log, config: parts.config, now, env: parts.daemonEnv });
   const policy = () => {
     const { retryBackoffSeconds, pollInterval, progressWatch, reactions } = parts.config();
     return { retryBackoffSeconds, pollInterval, progressWatch, reactions };
@@ -317,7 +323,23 @@ export function createRunner(parts: RunnerParts): Runner {
     // Hints may be lost: whatever runs is looked at again.
     await Promise.all(running().map(({ planId, ticket }) => runs.check(refOf(planId, ticket))));
     stopOverdrawn();
+    lookAtPrograms();
     await queue.run("look", look);
+  }
+
+  /** Not waited for: to ask a program what it takes needs seconds. */
+  function lookAtPrograms(): void {
+    const pause = Math.min(programPauseMs, parts.config().pollInterval * 1000);
+    if (programs.looking || monotonicMs() - programs.at < pause) return;
+    programs.looking = parks
+      .lookAtPrograms()
+      .then((found) => {
+        if (found) changed();
+      })
+      .catch((error: unknown) => log.error({ err: error }, "the programs of parked agents could not be looked at"))
+      .finally(() => {
+        programs = { at: monotonicMs() };
+      });
   }
 
   /** What edits of ticket files ask for. One that cannot be followed now stays for the next look. */
@@ -409,7 +431,7 @@ export function createRunner(parts: RunnerParts): Runner {
       closed = true;
       clearTimeout(timer);
       runs.close();
-      await queue.idle();
+      await Promise.all([queue.idle(), programs.looking]);
     },
   };
 }

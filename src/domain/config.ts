@@ -4,12 +4,19 @@ import { reactionNames } from "./reaction.ts";
 import { Price } from "./session.ts";
 import { dayHoursPattern, maxSeconds } from "./time.ts";
 
+/** How hard an agent is to think, in the words that most CLIs share. */
+export const Effort = z.enum(["minimal", "low", "medium", "high", "xhigh", "max"]);
+export type Effort = z.infer<typeof Effort>;
+
 const CommandLine = z.union([z.string().min(1), z.array(z.string()).min(1)]);
 
 export const AgentConfig = z.looseObject({
   command: z.string().min(1),
   defaultArgs: z.array(z.string()).default([]),
   model: z.string().optional(),
+  effort: Effort.optional(),
+  /** Whether a repository may have the agent's CLI run what it names (hooks, MCP servers, plugins), before anybody has read it. */
+  trustRepository: z.boolean().default(false),
   /** Added to the agent's environment. `${NAME}` takes the value of NAME from the daemon's own environment. */
   env: z.record(z.string(), z.string()).default({}),
   /** Runs of this agent at once; bounded by the global maxConcurrency all the same. */
@@ -21,11 +28,17 @@ export const AgentConfig = z.looseObject({
 });
 export type AgentConfig = z.infer<typeof AgentConfig>;
 
+/** A program that is spoken to by its stdin and stdout (`command`), or a server that is reached over HTTP (`url`). */
 export const McpServerConfig = z.looseObject({
-  command: z.string(),
+  command: z.string().min(1).optional(),
   args: z.array(z.string()).default([]),
+  /** The program's variables. `${NAME}` takes the value of NAME from the daemon's own environment. */
   env: z.record(z.string(), z.string()).optional(),
+  url: z.string().min(1).optional(),
+  /** Sent with each request to `url`; `${NAME}` as in `env`. */
+  headers: z.record(z.string(), z.string()).optional(),
 });
+export type McpServerConfig = z.infer<typeof McpServerConfig>;
 
 const IsolateProcesses = z.enum(["auto", "namespace", "off"]);
 export type IsolateProcesses = z.infer<typeof IsolateProcesses>;

@@ -10,6 +10,14 @@ export interface Cost {
   costUsd?: number;
 }
 
+/** What is known besides of a provider that did not serve. */
+export interface ProviderFacts {
+  /** When it serves again. */
+  resetsAt?: Instant;
+  /** The agent's program itself is missing or incompatible: once it is replaced, the agent works again. */
+  program?: true;
+}
+
 /** What a run leaves in its history entry, whether it passed or not. */
 export interface RunFacts extends Cost {
   output?: string;
@@ -30,11 +38,8 @@ export type TicketEvent =
   | { type: "dispatched"; at: Instant /** Who stands in for the phase's own agent. */; agent?: string }
   /** `until` of a settle delay or of a gate has come. */
   | { type: "due"; at: Instant }
-  /**
-   * No program can be started as things are: no repository, an unknown phase, a template that does not render. With `agent` and
-   * the category `incompatible` where the agent's program is missing, or takes no longer what a run needs.
-   */
-  | ({ type: "faulted"; at: Instant; reason: string; runId?: string; category?: FailureCategory; agent?: string } & Cost)
+  /** No program can be started as things are: no repository, an unknown phase, a template that does not render. */
+  | ({ type: "faulted"; at: Instant; reason: string; runId?: string } & Cost)
   /** A blocker failed and the plan says to go without this ticket. */
   | { type: "blocker_failed"; at: Instant; reason: string }
   // News of a run
@@ -53,7 +58,7 @@ export type TicketEvent =
       /** It got nowhere, and might if it is told so in the same conversation. */
       nudge?: boolean;
       /** The provider did not serve the agent: its account is parked, and the run counts for nothing. */
-      provider?: { resetsAt?: Instant };
+      provider?: ProviderFacts;
     } & RunFacts)
   /** Not done yet (a poll's 1), or not possible now (75): look again later. Costs nothing. `durationMs`: what the look took, by a monotonic clock. */
   | { type: "pending"; at: Instant; runId: string; durationMs: number; reason?: string }

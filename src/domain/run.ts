@@ -29,6 +29,8 @@ export interface RunSpec extends RunRef {
   cwd: string;
   /** The whole environment of the child, by name; the values travel in the shim's own environment only. */
   envNames: string[];
+  /** Variables of the shim alone, whose values are to be kept out of what it writes down. */
+  hiddenNames?: string[];
   /** `prompt`: prompt.md of the run's folder is the child's stdin. `none`: it is empty. */
   stdin: "none" | "prompt";
   /** `file`: the child writes stdout itself and the shim follows the file (claude truncates pipes). */

@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { Effort } from "./config.ts";
 import { FailureCategory } from "./failure.ts";
 import { maxSeconds } from "./time.ts";
 
@@ -53,6 +54,7 @@ const AgentPhase = z.strictObject({
   /** Who works in its place while it is parked; without it, those that the configuration names. */
   fallbackAgents: z.array(z.string().min(1)).optional(),
   model: z.string().nullish(),
+  effort: Effort.nullish(),
   allowedTools: z.array(z.string()).optional(),
   maxTurns: z.number().int().positive().nullish(),
   /** The agent may look but not change: any difference it leaves fails the phase and is taken back. */
@@ -70,6 +72,8 @@ const AgentPhase = z.strictObject({
     .string()
     .regex(/^(new|resume:[A-Za-z][A-Za-z0-9_.-]{0,63})$/, { error: 'expected "new" or "resume:<phase>"' })
     .optional(),
+  /** The JSON Schema that the final message has to satisfy, as JSON and nothing else. */
+  outputSchema: z.record(z.string(), z.unknown()).optional(),
   /** What one run may cost before it is stopped and fails, in USD. */
   budgetUsd: z.number().positive().optional(),
   /** The same in tokens: input, output, cache reads and cache writes together. */

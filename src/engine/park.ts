@@ -30,6 +30,8 @@ export interface Trouble {
   at: Instant;
   /** When it ends, where the provider told. */
   resetsAt?: Instant;
+  /** The agent's program is to blame, and looking at it tells when it is not any more. */
+  program?: true;
 }
 
 const minute = 60;
@@ -42,6 +44,8 @@ const pauses: Record<ProviderTrouble, [first: number, longest: number]> = {
   auth: [15 * minute, 15 * minute],
   incompatible: [15 * minute, 15 * minute],
 };
+/** A run tries a program that was missing all the same: not everything that makes one work can be seen by looking at it. */
+const programSeconds = 60 * minute;
 /** Weekly limits are the longest there are. */
 const longestLimitSeconds = 8 * 24 * 3600;
 const longestJitterSeconds = 60;
@@ -72,8 +76,10 @@ export function meetTrouble(before: Park | undefined, trouble: Trouble): { park:
   const times = isSame ? before.times : timesBefore + 1;
   // A limit whose time is over may take a moment to be lifted.
   const isOverdue = trouble.resetsAt !== undefined && trouble.resetsAt <= at;
-  const until = reset ?? plusSeconds(at, pauseSeconds(isOverdue ? "rate_limit" : category, times, `${agent} ${at}`));
-  return { park: { category, reason, agent, ticket, since: before?.since ?? at, at, until, times, limit: 0 }, isNews };
+  const pause = trouble.program ? programSeconds : pauseSeconds(isOverdue ? "rate_limit" : category, times, `${agent} ${at}`);
+  const until = reset ?? plusSeconds(at, pause);
+  const program = trouble.program ? { program: true as const } : {};
+  return { park: { category, reason, agent, ticket, since: before?.since ?? at, at, until, times, limit: 0, ...program }, isNews };
 }
 
 /** When the trouble ends as its provider told it, a little later for each a little differently; undefined for nothing sensible. */
@@ -107,6 +113,11 @@ export function isServed(category: FailureCategory): boolean {
 /** The park once a person has said that the trouble is over: one run tries at once, and what it meets is news again. */
 export function reopen(before: Park, at: Instant): Park {
   return { ...before, until: at, times: 0, limit: 1 };
+}
+
+/** The park once what caused it is seen to be over: its time has come, and what the next run meets is news. */
+export function expire(before: Park, at: Instant): Park {
+  return { ...before, until: at, times: 0 };
 }
 
 /** How many runs begun since its trouble an account may have at once; undefined: as many as there is other room for. */

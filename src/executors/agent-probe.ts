@@ -4,7 +4,16 @@ import { basename, dirname, join } from "node:path";
 import { execa } from "execa";
 import * as z from "zod";
 import type { Adapter } from "../agents/agent.ts";
-import { type CliFacts, flagsToTry, type Probing, readHelp, readVersion, refusedFlags, sentinel } from "../agents/cli-facts.ts";
+import {
+  type CliFacts,
+  flagsToTry,
+  incompatibility,
+  type Probing,
+  readHelp,
+  readVersion,
+  refusedFlags,
+  sentinel,
+} from "../agents/cli-facts.ts";
 import { findProgram } from "../lib/find-program.ts";
 import { withTempDir } from "../lib/temp-dir.ts";
 import { makeDirBelow, writeDurable } from "../state/atomic-write.ts";
@@ -36,6 +45,20 @@ export interface ProbeRequest {
 export interface ProbedAgent {
   program: string;
   cli: CliFacts | undefined;
+}
+
+/** Why nothing can be run with what was found, and what to do about it; undefined when nothing speaks against it. */
+export function programProblem(
+  { adapter, command, defaultArgs, env }: Pick<ProbeRequest, "adapter" | "command" | "defaultArgs" | "env">,
+  found: ProbedAgent | undefined,
+): { message: string; hint: string } | undefined {
+  const { provider, probing } = adapter;
+  if (found) return probing === null ? undefined : incompatibility(provider, probing, found.cli, defaultArgs);
+  const where = command.includes("/")
+    ? "does not exist, or may not be executed"
+    : `was not found on PATH (${env.PATH ?? "PATH is not set"})`;
+  const install = probing === null ? "install it" : `install it (${probing.install})`;
+  return { message: `${command} ${where}`, hint: `${install}, or correct its command, or give the work to another agent` };
 }
 
 /** Questions under way or without an answer: nobody asks the same program the same twice. */

@@ -83,7 +83,7 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
       const held = await isolation();
       await starting.take(dir);
       try {
-        await spawnShim(held, dir, pick(env, spec.envNames), () => hint(spec));
+        await spawnShim(held, dir, pick(env, [...spec.envNames, ...(spec.hiddenNames ?? [])]), () => hint(spec));
       } catch (error) {
         starting.free(dir);
         throw error;

@@ -70,7 +70,8 @@ export async function supervise(spec: RunSpec, runDir: string, fifos: Fifos, sto
 
   let settleTimer: NodeJS.Timeout | undefined;
   let budgetTimer: NodeJS.Timeout | undefined;
-  const outputs = await openOutputs(spec, runDir, env, (agent, line, isCut) => {
+  const hidden = unpackEnvironment(spec.hiddenNames ?? [], process.env);
+  const outputs = await openOutputs(spec, runDir, { ...env, ...hidden }, (agent, line, isCut) => {
     // What it says while it is being ended is not what it came to.
     if (ending.end === "result") return;
     if (agent.line(line, isCut)) progress();

@@ -136,7 +136,27 @@ export function problemsOfContent(raw: unknown, file: string, env: Env): Problem
       fix: `name a folder of its own, such as ${join(dirname(file), "worktrees")}`,
     });
   }
+  problems.push(...unclearServers(mcpServers));
   return [...problems, ...secretsIn(agents, ["agents"]), ...secretsIn(mcpServers, ["mcpServers"])];
+}
+
+/** A server is a program or an address, and nothing in between. */
+function unclearServers(mcpServers: unknown): Problem[] {
+  if (!isRecord(mcpServers)) return [];
+  return Object.entries(mcpServers).flatMap(([name, server]): Problem[] => {
+    if (!isRecord(server)) return [];
+    const found = ["command", "url"].filter((key) => server[key] !== undefined);
+    const isWeb = typeof server.url !== "string" || /^https?:\/\//.test(server.url);
+    if (found.length === 1 && isWeb) return [];
+    const message =
+      found.length === 1
+        ? "url is no http(s) address"
+        : found.length === 0
+          ? "neither command nor url is there"
+          : "command and url exclude each other";
+    const fix = "write command (and args, env) for a program, or url (and headers) for a server that runs elsewhere";
+    return [{ severity: "error", rule: "mcp-server", path: ["mcpServers", name], message, fix }];
+  });
 }
 
 function unknownStandIns(agents: unknown): Problem[] {
@@ -169,7 +189,7 @@ const secretShapes =
 function secretsIn(value: unknown, path: (string | number)[]): Problem[] {
   if (typeof value === "string") {
     if (!secretShapes.test(value)) return [];
-    const name = path.at(-2) === "env" ? String(path.at(-1)) : "NAME";
+    const name = path.at(-2) === "env" || path.at(-2) === "headers" ? String(path.at(-1)) : "NAME";
     return [
       {
         severity: "error",

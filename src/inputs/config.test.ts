@@ -188,7 +188,7 @@ describe("content", () => {
       .join("\n");
     const { findings, config } = load(all);
     expect(findings).toEqual([]);
-    expect(config.mcpServers).toMatchObject({ linear: { command: "npx" } });
+    expect(config.mcpServers).toMatchObject({ linear: { url: "https://mcp.linear.app/mcp" }, files: { command: "npx" } });
     expect(config.agents).toMatchObject({ claude: { env: { ANTHROPIC_API_KEY: "${ANTHROPIC_API_KEY}" } } });
   });
 
@@ -232,6 +232,13 @@ describe("content", () => {
     [
       `${least}mcpServers: {m: {command: npx, env: {TOKEN: 12345}}}\n`,
       /mcpServers.m.env.TOKEN: expected text, got a number — fix: put it in quotes \[/,
+    ],
+    [`${least}mcpServers: {m: {args: [x]}}\n`, /mcpServers.m: neither command nor url is there/],
+    [`${least}mcpServers: {m: {command: x, url: "https://a.example"}}\n`, /mcpServers.m: command and url exclude each other/],
+    [`${least}mcpServers: {m: {url: "ftp://a.example"}}\n`, /mcpServers.m: url is no http\(s\) address/],
+    [
+      `${least}mcpServers: {m: {url: "https://a.example", headers: {Authorization: "Bearer ghp_0123456789abcdef0123"}}}\n`,
+      /looks like a secret/,
     ],
     ["just text\n", /:1:1 {2}expected a mapping/],
     [`${least}\tmaxConcurrency: 3\n`, /:3:1 {2}Tabs are not allowed/],

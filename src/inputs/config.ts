@@ -45,8 +45,9 @@ export function resolveEnvReferences(env: Record<string, string>, from: Env): Re
   return Object.fromEntries(resolved);
 }
 
-/** The file that `orchestrator init` writes. */
-export function configTemplate(): string {
+/** The file that `orchestrator init` writes, with these agents besides the usual ones. */
+export function configTemplate(more: readonly string[] = []): string {
+  const others = more.map((name) => `  ${name}:\n    command: ${name}\n    defaultArgs: []\n`).join("");
   return `# Configuration of orchestrator. docs/configuration.md describes every key.
 
 # The agent that works when neither phase, ticket nor plan names one.
@@ -67,7 +68,7 @@ agents:
   pi:
     command: pi
     defaultArgs: []
-
+${others}
 pollInterval: 10      # seconds between two looks at the state directory
 maxConcurrency: 3     # runs at once over all plans
 ghCommand: gh         # GitHub CLI
@@ -89,10 +90,13 @@ ghCommand: gh         # GitHub CLI
 # scriptDir: scripts
 # skillsDir: skills
 
-# MCP servers of planning sessions.
+# MCP servers of agents. A phase with allowedTools has those that it names as mcp__<server>.
 # mcpServers:
 #   linear:
+#     url: https://mcp.linear.app/mcp
+#     headers: { Authorization: "Bearer \${LINEAR_TOKEN}" }   # a reference, never the secret itself
+#   files:
 #     command: npx
-#     args: ["-y", "mcp-remote", "https://mcp.linear.app/mcp"]
+#     args: ["-y", "@modelcontextprotocol/server-filesystem", "/srv/docs"]
 `;
 }

@@ -2,6 +2,7 @@ import { didYouMean, type Finding, type Problem } from "../domain/errors.ts";
 import { Plan } from "../domain/plan.ts";
 import { resolveTicket, TicketFile } from "../domain/ticket.ts";
 import { type FlatPhase, type Phase, retryEdge, type Workflow, WorkflowFile } from "../domain/workflow.ts";
+import { schemaType } from "../lib/schema-type.ts";
 import {
   describeVariables,
   readTemplate,
@@ -127,6 +128,20 @@ function sampleVariables(phase: string, params: Record<string, string>, keys: Se
   return templateVariables(ticket, plan, resolveTicket(ticket, plan, "/worktrees"), facts);
 }
 
+function lintSchema(schema: Record<string, unknown>, path: Path, report: Report): void {
+  try {
+    schemaType(schema);
+  } catch (error) {
+    report({
+      severity: "error",
+      rule: "output-schema",
+      path,
+      message: `answers cannot be checked against this: ${error instanceof Error ? error.message : String(error)}`,
+      fix: "write a JSON Schema that needs no other document",
+    });
+  }
+}
+
 function lintPhase(phase: Phase, path: Path, dirs: LintDirs, sample: Samples, report: Report): void {
   if (phase.type === "script" || phase.type === "poll") {
     lintFileName(phase.command, [...path, "command"], "script", dirs.scriptDirs, report);
@@ -138,6 +153,7 @@ function lintPhase(phase: Phase, path: Path, dirs: LintDirs, sample: Samples, re
   ) {
     lintTemplate(phase.promptTemplate, [...path, "promptTemplate"], dirs.promptDirs, sample, report);
   }
+  if (phase.type === "agent" && phase.outputSchema !== undefined) lintSchema(phase.outputSchema, [...path, "outputSchema"], report);
   if ("capture" in phase) {
     for (const [key, capture] of Object.entries(phase.capture ?? {})) {
       const at = [...path, "capture", key];

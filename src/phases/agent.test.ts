@@ -9,6 +9,7 @@ import type { HistoryEntry, Ticket } from "../domain/ticket.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
 import { agentReport, exitRecord, phaseContext, specOf } from "../testing/phase-context.ts";
+import { installCli } from "../testing/versioned-cli.ts";
 import { agent } from "./agent.ts";
 
 type Phase = Partial<Omit<PhaseOf<"agent">, "type">>;
@@ -426,7 +427,10 @@ describe("P7 a run that used up what it may", () => {
 
   it("goes on in the same conversation", async () => {
     leaveConversation("0001-work", session.id, '{"type":"text","text":"I looked."}\n');
-    const claude = { ...context({}).config, agents: { none: { command: "claude", defaultArgs: [], env: {}, fallbackAgents: [] } } };
+    const claude = {
+      ...context({}).config,
+      agents: { none: { command: "claude", defaultArgs: [], trustRepository: false, env: {}, fallbackAgents: [] } },
+    };
     const entry = {
       phase: "work",
       status: "interrupted" as const,
@@ -445,5 +449,48 @@ describe("P7 a run that used up what it may", () => {
     const stopped = await argvAfter(entry, { ...entry, category: undefined });
     expect(stopped?.argv).toContain("--resume");
     expect(stopped?.prompt).toContain("You were interrupted in the middle of your work on this task.");
+  });
+});
+
+describe("outputSchema", () => {
+  const outputSchema = { type: "object", properties: { name: { type: "string" } }, required: ["name"] };
+
+  it("an agent that takes none finds it in its prompt", async () => {
+    const begun = await agent.start(context({ outputSchema }));
+    expect(begun).toMatchObject({ kind: "run", prompt: expect.stringContaining("JSON that satisfies this JSON Schema") });
+    if (begun.kind === "run") expect(begun.notes).toContainEqual(expect.stringContaining("takes no outputSchema"));
+  });
+
+  it("a final message that does not satisfy it fails with what is wrong, one that does is captured", async () => {
+    expect(await run({ outputSchema }, "true", { says: "Done." })).toMatchObject({
+      type: "failed",
+      category: "verification",
+      feedback: "Its final message is not the JSON that the outputSchema asks for.",
+    });
+    const capture = { name: { field: "name" } };
+    expect(await run({ outputSchema, capture }, "true", { says: '{"name":"a"}' })).toMatchObject({
+      type: "passed",
+      captured: { name: "a" },
+    });
+  });
+});
+
+describe("a CLI that no flag keeps from code of the repository", () => {
+  it("is not started there unless the configuration trusts the repository", async () => {
+    writeFileSync(join(home.repo, "opencode.json"), "{}");
+    home.git("add", "-A");
+    home.git("commit", "-qm", "settings");
+    const bin = join(home.dir, "bin");
+    installCli(bin, { name: "opencode", version: "1.18.33", help: "Options:\n  --format  json\n" });
+    home.env.PATH = `${bin}:${home.env.PATH}`;
+    const start = (trustRepository: boolean) => {
+      const agents = { none: { command: "opencode", defaultArgs: [], trustRepository, env: {}, fallbackAgents: [] } };
+      const given = context({});
+      return agent.start({ ...given, config: { ...given.config, agents } });
+    };
+    await expect(start(false)).rejects.toThrow(
+      'Agent "none" is not started: opencode would run what the repository\'s opencode.json may name',
+    );
+    expect(await start(true)).toMatchObject({ kind: "run" });
   });
 });

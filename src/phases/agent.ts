@@ -1,8 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { adapterFor } from "../agents/adapters.ts";
 import type { Adapter, AgentRequest } from "../agents/agent.ts";
-import { incompatibility } from "../agents/cli-facts.ts";
+import { capabilitiesOf } from "../agents/cli-facts.ts";
+import type { McpServer } from "../agents/mcp.ts";
 import { costOf, tokensOf, totalUsage } from "../agents/price.ts";
 import { parseVerdict } from "../agents/verdict.ts";
 import type { AgentConfig } from "../domain/config.ts";
@@ -14,7 +15,7 @@ import type { AgentReport, Verdict } from "../domain/session.ts";
 import type { HistoryEntry } from "../domain/ticket.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
 import { amountText } from "../engine/budget.ts";
-import { forgetProbes, probeAgent } from "../executors/agent-probe.ts";
+import { forgetProbes, probeAgent, programProblem } from "../executors/agent-probe.ts";
 import { startPoint } from "../git/base.ts";
 import { changedPaths, commitAll, diffText } from "../git/commit.ts";
 import { commitOf, GitError, gitText, type Repo } from "../git/git.ts";
@@ -22,14 +23,17 @@ import { saveCommit, snapshotTree } from "../git/recovery.ts";
 import { isAncestor, mergeBase, treeOf } from "../git/refs.ts";
 import { type Worktree, worktreeState } from "../git/worktree.ts";
 import { resetTo } from "../git/worktree-removal.ts";
-import { writeDurable } from "../state/atomic-write.ts";
+import { resolveEnvReferences } from "../inputs/config.ts";
+import { isRootOnly } from "../lib/root-only.ts";
+import { makeDirBelow, writeDurable } from "../state/atomic-write.ts";
 import { captureOutput, passedRun } from "./capture.ts";
 import { guardAfter, guardAfterLost, guardBefore, withBreach } from "./checkout-guard.ts";
 import { noVerdict, refusedResume } from "./conversation.ts";
 import { conversationOf } from "./earlier-runs.ts";
-import { commonEnding, excerpt, failedRun } from "./ending.ts";
+import { commonEnding, excerpt, failedRun, unusableProgram } from "./ending.ts";
 import { childEnvironment } from "./environment.ts";
 import { failureContext, promptAfterFailure } from "./failure-context.ts";
+import { outputProblem, schemaRequest } from "./output-schema.ts";
 import type { PhaseContext, PhaseHandler, Start } from "./phase.ts";
 import { programStart } from "./program-start.ts";
 import { outsideScope } from "./scope.ts";
@@ -61,37 +65,31 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     const variables = phaseVariables(context, { base: base.name, failureContext: await failureContext(context, repo, failed) });
     const ofAgent = { kind: "agent", provider: adapter.provider, configured: configured.env } as const;
     const ownEnv = childEnvironment(context, variables, { ...ofAgent, required: {} });
-    const probe = { adapter, command: configured.command, env: { PATH: ownEnv.PATH ?? "" }, cwd: worktree.path, home: config.home };
-    // Without a program the run itself says where it was looked for.
-    const cli = (await probeAgent({ ...probe, defaultArgs: configured.defaultArgs }))?.cli;
-    const problem = adapter.probing && incompatibility(adapter.provider, adapter.probing, cli, configured.defaultArgs);
-    if (problem) {
-      const reason = `Agent "${context.agent}": ${problem.message}. To go on: ${problem.hint} (agents.${context.agent} in ${config.file}).`;
-      const { runId } = context.ref;
-      const event = {
-        type: "failed",
-        at: context.now(),
-        runId,
-        category: "incompatible",
-        agent: context.agent,
-        reason,
-        provider: {},
-      } as const;
-      return { kind: "news", event };
-    }
+    const { command: program, defaultArgs } = configured;
+    const probe = { adapter, command: program, defaultArgs, env: { PATH: ownEnv.PATH ?? "" }, cwd: worktree.path, home: config.home };
+    const probed = await probeAgent(probe);
+    const problem = programProblem(probe, probed);
+    if (problem) return { kind: "news", event: unusableProgram(context, problem) };
+    const cli = probed?.cli;
     const conversation = conversationOf(context, adapter, cli, { env: ownEnv, cwd: worktree.path });
     const { session, notes } = conversation;
     const model = isStandIn(context) ? configured.model : (phase.model ?? context.ticket.model ?? configured.model);
     const { limits, reserved } = context.budget();
+    const mcpServers = mcpServersOf(context);
     const request: AgentRequest = {
       command: configured.command,
       cwd: worktree.path,
       session,
       readOnly: phase.readOnly,
-      defaultArgs: configured.defaultArgs,
+      defaultArgs,
       runDir: context.runDir,
       isRoot: process.getuid?.() === 0,
+      isRootOnly: isRootOnly(config.home),
+      isTrusted: configured.trustRepository,
       ...optional("model", model),
+      ...optional("effort", isStandIn(context) ? configured.effort : (phase.effort ?? configured.effort)),
+      ...optional("outputSchema", phase.outputSchema),
+      mcpServers,
       ...optional("maxUsd", adapter.capabilities.maxUsd ? limits.find(({ unit }) => unit === "usd")?.amount : undefined),
       ...optional("maxTurns", phase.maxTurns),
       ...optional("allowedTools", phase.allowedTools),
@@ -99,10 +97,15 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       ...optional("cli", cli),
     };
     const command = adapter.command(request);
+    if (command.refusal) throw refused(context, command.refusal);
+    if (Object.keys(command.files).length > 0) await makeDirBelow(config.home, context.runDir);
+    for (const [name, text] of Object.entries(command.files)) await writeDurable(join(context.runDir, name), text);
     const childEnv = childEnvironment(context, variables, { ...ofAgent, required: command.env });
     // Last: what changes from here on is the run's doing, or a person's.
     const env = { ...childEnv, ...(await guardBefore(context, repo)) };
-    const prompt = conversation.prompt(promptAfterFailure(config.promptDirs, phase.promptTemplate, variables));
+    const able = adapter.probing ? capabilitiesOf(adapter.capabilities, adapter.probing, cli) : adapter.capabilities;
+    const form = phase.outputSchema === undefined || able.outputSchema ? "" : schemaRequest(phase.outputSchema);
+    const prompt = conversation.prompt(`${promptAfterFailure(config.promptDirs, phase.promptTemplate, variables)}${form}`);
     return programStart(context, env, {
       argv: command.argv,
       cwd: worktree.path,
@@ -124,7 +127,9 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
         head: worktree.head,
         ...resumedIn(session),
         ...(phase.readOnly ? { files: await filesOf(worktree) } : {}),
+        ...optional("ownFiles", Object.keys(command.files).length > 0 ? Object.keys(command.files) : undefined),
       },
+      hidden: secretsOf(mcpServers),
       notes: [...notes, ...command.notes, ...(lost ? [lost.evidence] : [])],
     });
   },
@@ -132,6 +137,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
   async settle(now, spec, exit): Promise<TicketEvent> {
     // Configuration and ticket may name another agent since it was started.
     const context: Context = { ...now, agent: String(spec.data.agent) };
+    for (const name of ownFilesOf(spec)) rmSync(join(context.runDir, name), { force: true });
     const breach = await guardAfter(context);
     if (breach === undefined) return settleWork(context, spec, exit);
     try {
@@ -189,6 +195,8 @@ async function judge(context: Context, repo: Repo, exit: ExitRecord, facts: RunF
     return { ...failure(context, "implementation", "It left no change, and one was asked for."), ...facts };
   }
   const parsed = parseVerdict(report.finalText, phase.verdict);
+  const unfit = phase.outputSchema === undefined ? undefined : outputProblem(phase.outputSchema, report.finalText);
+  if (unfit !== undefined) return { ...failure(context, "verification", unfit), feedback: unfit, ...facts };
   const captured = captureOutput(context, report.finalText);
   if ("missing" in parsed) {
     return { ...failure(context, "unknown", `${noVerdict}: ${parsed.missing}`), ...facts, reask: true };
@@ -217,6 +225,42 @@ function agentConfig({ config, agent, phase }: Context): { configured: AgentConf
     });
   }
   return { configured, adapter: adapterFor(configured.command, agent) };
+}
+
+function refused({ agent, config }: Context, why: string): UserError {
+  return new UserError(`Agent "${agent}" is not started: ${why}.`, {
+    hint: `give the work to another agent, or set agents.${agent}.trustRepository to true in ${config.file}`,
+    exit: "unsafe",
+  });
+}
+
+/** The servers of the configuration that this phase lets its agent have: with `allowedTools`, those that it names as `mcp__<server>`. */
+function mcpServersOf({ config, phase, daemonEnv }: Context): Record<string, McpServer> {
+  const { allowedTools } = phase;
+  const isAllowed = (name: string) => allowedTools?.some((rule) => rule === `mcp__${name}` || rule.startsWith(`mcp__${name}__`)) ?? true;
+  const servers = Object.entries(config.mcpServers).flatMap(
+    ([name, { command, args, env = {}, url, headers = {} }]): [string, McpServer][] => {
+      if (!isAllowed(name)) return [];
+      if (url !== undefined) return [[name, { url, headers: resolveEnvReferences(headers, daemonEnv) }]];
+      return command === undefined ? [] : [[name, { command, args, env: resolveEnvReferences(env, daemonEnv) }]];
+    },
+  );
+  return Object.fromEntries(servers);
+}
+
+/** What servers know that nobody is to read in a log, under names that say so. */
+function secretsOf(servers: Record<string, McpServer>): Record<string, string> {
+  const values = Object.values(servers).flatMap((server): [string, string][] => {
+    if ("command" in server) return Object.entries(server.env);
+    // The secret stands behind a word such as Bearer.
+    return Object.values(server.headers).map((value) => ["SECRET", value.split(" ").at(-1) ?? ""]);
+  });
+  return Object.fromEntries(values.map(([name, value], i) => [`ORCH_MCP_${i}_${name}`, value]));
+}
+
+/** What was written into the run's folder for its program alone: it may hold secrets. */
+function ownFilesOf({ data: { ownFiles } }: RunSpec): string[] {
+  return Array.isArray(ownFiles) ? ownFiles.map(String) : [];
 }
 
 /** Whether another agent than the phase's own works: models are named for that one. */

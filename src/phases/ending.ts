@@ -66,10 +66,12 @@ export function commonEnding(context: PhaseContext, exit: ExitRecord): TicketEve
       const said = exit.message ?? "the program could not be started";
       if (context.phase.type !== "agent") return { type: "faulted", at, runId, reason: `${said}.` };
       const { agent, config } = context;
+      // It was there a moment ago.
       const isMissing = /was not found on PATH|^\S+ does not exist$/.test(said);
-      const install = isMissing ? adapterFor(config.agents[agent]?.command ?? "", agent).probing?.install : undefined;
-      const fix = `Install it${install === undefined ? "" : ` (${install})`}, or correct agents.${agent} in ${config.file}.`;
-      return { type: "faulted", at, runId, reason: `${said}. ${fix}`, ...(isMissing ? { category: "incompatible", agent } : {}) };
+      const install = adapterFor(config.agents[agent]?.command ?? "", agent).probing?.install;
+      const fix = `${isMissing && install !== undefined ? `install it (${install}), or ` : ""}correct its command`;
+      if (isMissing) return unusableProgram(context, { message: said, hint: fix });
+      return { type: "faulted", at, runId, reason: `${said}. To go on: ${fix} (agents.${agent} in ${config.file}).` };
     }
     case "result":
     case "budget":
@@ -80,6 +82,15 @@ export function commonEnding(context: PhaseContext, exit: ExitRecord): TicketEve
   // A signal we did not send (the OOM killer's, say) is no verdict on the work.
   if (exit.signal !== null) return { type: "lost", at, runId, reason: `It was killed by ${exit.signal}.`, ...session };
   return undefined;
+}
+
+/** An agent's program that is missing or incompatible: nobody's work, and no ticket's fault. */
+export function unusableProgram(
+  { agent, config, ref, now }: Pick<PhaseContext, "agent" | "config" | "ref" | "now">,
+  { message, hint }: { message: string; hint: string },
+): Extract<TicketEvent, { type: "failed" }> {
+  const reason = `Agent "${agent}": ${message}. To go on: ${hint} (agents.${agent} in ${config.file}).`;
+  return { type: "failed", at: now(), runId: ref.runId, category: "incompatible", agent, reason, provider: { program: true } };
 }
 
 /** A failure with what the program said last as its reason and feedback. */

@@ -36,6 +36,9 @@ const ofProvider: Record<string, string[]> = {
   claude: ["ANTHROPIC_", "CLAUDE_"],
   codex: ["OPENAI_", "CODEX_"],
   pi: ["PI_", "ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_"],
+  gemini: ["GEMINI_", "GOOGLE_"],
+  copilot: ["COPILOT_"],
+  opencode: ["OPENCODE_", "ANTHROPIC_", "OPENAI_", "GEMINI_", "GOOGLE_"],
 };
 
 /** What scripts that talk to the forge or to remotes need, and agents must not have. */

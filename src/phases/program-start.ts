@@ -9,6 +9,8 @@ export interface Program
   prompt?: string;
   /** Silence that ends it unless the phase says otherwise. */
   idleSeconds?: number;
+  /** Variables that the program does not get, but that nobody is to read in what it says. */
+  hidden?: Record<string, string>;
   /** For the log. */
   notes?: string[];
 }
@@ -16,7 +18,7 @@ export interface Program
 /** How a phase begins that runs a program with exactly the environment `env`, within the phase's limits. */
 export function programStart(context: PhaseContext, env: Record<string, string>, program: Program): Start {
   const { ref, phase, config } = context;
-  const { prompt, idleSeconds: usualIdle, notes, ...more } = program;
+  const { prompt, idleSeconds: usualIdle, hidden = {}, notes, ...more } = program;
   const wallSeconds = phase.type === "poll" ? phase.checkTimeoutSeconds : (phase.timeoutSeconds ?? config.phaseTimeoutSeconds);
   const idleSeconds = phase.idleTimeoutSeconds ?? usualIdle;
   const spec: RunSpec = {
@@ -25,6 +27,7 @@ export function programStart(context: PhaseContext, env: Record<string, string>,
     phase: phase.id,
     phaseType: phase.type,
     envNames: Object.keys(env),
+    ...(Object.keys(hidden).length > 0 ? { hiddenNames: Object.keys(hidden) } : {}),
     stdin: prompt === undefined ? "none" : "prompt",
     stdout: "pump",
     reader: null,
@@ -35,5 +38,5 @@ export function programStart(context: PhaseContext, env: Record<string, string>,
     data: {},
     ...more,
   };
-  return { kind: "run", spec, env, prompt: prompt ?? null, ...(notes === undefined ? {} : { notes }) };
+  return { kind: "run", spec, env: { ...hidden, ...env }, prompt: prompt ?? null, ...(notes === undefined ? {} : { notes }) };
 }

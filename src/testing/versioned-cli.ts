@@ -3,7 +3,7 @@ import { join } from "node:path";
 
 /** A release of a CLI: what it says of itself, and the flags that it takes. */
 export interface Release {
-  name: "claude" | "codex" | "pi";
+  name: "claude" | "codex" | "pi" | "gemini" | "copilot" | "opencode";
   version: string;
   help: string;
   /** Flags that its help does not name. */
@@ -26,9 +26,14 @@ export function installCli(bin: string, { name, version, help, hidden = [] }: Re
   const path = join(bin, name);
   const log = join(bin, `${name}.argv`);
   rmSync(path, { force: true });
-  const refusal = { claude: "error: unknown option '%'", codex: "error: unexpected argument '%' found", pi: "Error: Unknown option: %" }[
-    name
-  ];
+  const refusal = {
+    claude: "error: unknown option '%'",
+    codex: "error: unexpected argument '%' found",
+    pi: "Error: Unknown option: %",
+    gemini: "Unknown argument: %",
+    copilot: "error: unknown option '%'",
+    opencode: "Unknown argument: %",
+  }[name];
   const known = [...new Set([...(help.match(/(?<![\w-])--?[A-Za-z][\w-]*/g) ?? []), ...hidden])];
   const facts = JSON.stringify({ log, version, help, known, refusal, stream: streams[name] });
   writeFileSync(path, `#!${process.execPath}\n(${program.toString()})(${facts});\n`);
@@ -62,6 +67,20 @@ const streams = {
     { type: "session", version: 3, id: session, cwd: "/" },
     { type: "agent_end", messages: [{ role: "assistant", content: [{ type: "text", text: "done" }], stopReason: "stop" }] },
   ],
+  gemini: [
+    { type: "init", session_id: session, model: "gemini-2.5-pro" },
+    { type: "message", role: "assistant", content: "done", delta: true },
+    { type: "result", status: "success", stats: { models: { "gemini-2.5-pro": { total_tokens: 2, input_tokens: 1, output_tokens: 1 } } } },
+  ],
+  copilot: [
+    { type: "assistant.message", data: { content: "done", toolRequests: [] } },
+    { type: "result", sessionId: session, exitCode: 0 },
+  ],
+  opencode: [
+    { type: "step_start", sessionID: "ses_1", part: { type: "step-start" } },
+    { type: "text", sessionID: "ses_1", part: { type: "text", messageID: "msg_1", text: "done" } },
+    { type: "step_finish", sessionID: "ses_1", part: { reason: "stop", tokens: { input: 1, output: 1 }, cost: 0 } },
+  ],
 };
 
 /** Runs in a process of its own, from its text: nothing from out here is in reach. */
@@ -69,7 +88,7 @@ function program(facts: { log: string; version: string; help: string; known: str
   const { appendFileSync, readFileSync: read } = process.getBuiltinModule("node:fs");
   const args = process.argv.slice(2);
   appendFileSync(facts.log, `${JSON.stringify(args)}\n`);
-  const refused = args.find((arg) => /^--?[A-Za-z]/.test(arg) && !facts.known.includes(arg));
+  const refused = args.find((arg) => /^--?[A-Za-z]/.test(arg) && !facts.known.includes(arg.replace(/=.*/s, "")));
   if (args[0] === "--version") process.stdout.write(`${facts.version}\n`);
   else if (args.at(-1) === "--help") process.stdout.write(facts.help);
   else if (refused !== undefined) {
