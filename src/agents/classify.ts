@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from "node:util";
 import type { FailureCategory } from "../domain/failure.ts";
 
 /** What a CLI said about its failure, the surest first. Nothing that a tool printed or a prompt contains belongs in here. */
@@ -30,18 +31,12 @@ const byCode: Record<string, FailureCategory> = {
   hook_stopped: "environment",
   length: "stuck",
   // gemini, copilot and opencode
-  FatalAuthenticationError: "auth",
-  FatalTurnLimitedError: "budget",
-  FatalCancellationError: "aborted",
-  FatalInputError: "environment",
-  authentication: "auth",
-  authorization: "auth",
+  fatal_cancellation_error: "aborted",
+  fatal_input_error: "environment",
   quota: "usage_limit",
   context_limit: "stuck",
-  ProviderAuthError: "auth",
-  MessageAbortedError: "aborted",
-  MessageOutputLengthError: "stuck",
-  ContextOverflowError: "stuck",
+  provider_auth_error: "auth",
+  message_output_length_error: "stuck",
 };
 
 /** What the words of an error's name mean, whoever names it; in order, the first that fits decides. Names are in snake_case. */
@@ -291,13 +286,16 @@ function writtenStatus(text: string): number | undefined {
   const found =
     /(?:^|[\n:;(] ?)([45]\d\d)(?:$|[):]| ?\{| [A-Z][a-z]+)/.exec(text) ??
     /\b([45]\d\d) (?:unauthori|forbidden|not found|too many|internal|bad |service|gateway|payment|request|overloaded)/i.exec(text) ??
+    /\b\w*error: .{0,60}(?<!exit|code|line|port)[ (]([45]\d\d)["').]*$/im.exec(text) ??
     /(?<!exit |exited with )\b(?:status|http(?:\/[\d.]+)?|response|error)(?: ?code)?[ :=(]{1,3}(?:http )?([45]\d\d)\b/i.exec(text);
   return found ? Number(found[1]) : undefined;
 }
 
 /** The lines of stderr that may say why: no warnings, progress notes or stack frames, which sound like trouble in every run. */
 export function complaints(stderr: string): string {
-  const lines = stderr.split("\n").map((line) => line.trim());
+  const lines = stripVTControlCharacters(stderr)
+    .split("\n")
+    .map((line) => line.trim());
   return lines
     .filter(
       (line) =>

@@ -7,7 +7,7 @@ import { plusSeconds, secondsBetween } from "../domain/time.ts";
 import { anyLimits, anyMove, anyWorkflow, anyWorld, eventOf, middle, start } from "../testing/arbitraries.ts";
 import { makePlanView, makeTicket, makeWorkflow, makeWorld } from "../testing/builders.ts";
 import { explain } from "./explain.ts";
-import { meetService, meetTrouble, opensAt, type Providers, parkText, placesOf, reopen, type Trouble } from "./park.ts";
+import { expire, meetService, meetTrouble, opensAt, type Providers, parkText, placesOf, reopen, type Trouble } from "./park.ts";
 import { agentsOf, schedule, trialsOf } from "./schedule.ts";
 import { currentPhase, type Policy, transition } from "./transition.ts";
 import { type Limits, providersOf, type World, workflowOf } from "./world.ts";
@@ -47,6 +47,27 @@ const providers = (parks: Record<string, Park>, fields: Partial<Providers> = {})
   fallbacks: new Map(),
   manual: false,
   ...fields,
+});
+
+describe("P9 an agent whose program is missing or incompatible", () => {
+  const met = () => meetTrouble(undefined, trouble({ category: "incompatible", reason: "not on PATH", program: true }));
+
+  it("waits for its program, and is tried once an hour all the same", () => {
+    const { park, isNews } = met();
+    expect([isNews, park.program, secondsBetween(park.at, park.until)]).toEqual([true, true, 3600]);
+    const again = meetTrouble(park, trouble({ category: "incompatible", program: true, startedAt: park.until, at: park.until }));
+    expect([again.isNews, again.park.times]).toEqual([false, 2]);
+    const other = meetTrouble(park, trouble({ category: "auth", startedAt: park.until, at: park.until }));
+    expect([other.isNews, other.park.program]).toEqual([true, undefined]);
+  });
+
+  it("is tried by one run once its program can be used, but not where a person has to say so", () => {
+    const park = expire(met().park, now);
+    expect(placesOf(providers({ claude: park }), "claude", now)).toBe(1);
+    expect(placesOf(providers({ claude: park }, { manual: true }), "claude", now)).toBe(0);
+    const later = plusSeconds(now, 5);
+    expect(meetTrouble(park, trouble({ category: "incompatible", program: true, startedAt: later, at: later })).isNews).toBe(true);
+  });
 });
 
 describe("P9 how long an account is parked", () => {

@@ -36,7 +36,8 @@ export function recordings(): Recording[] {
   return Object.entries(kept).map(([name, run]) => {
     const stream = new URL(`${name}.jsonl`, folder);
     const lines = run.stdout ?? (existsSync(stream) ? readFileSync(stream, "utf8").split("\n") : []);
-    const isText = run.argv.length > 1 && !run.argv.some((arg) => /^(?:json|stream-json|--json)$/.test(arg)) && lines.length > 0;
+    const isStream = run.argv.some((arg) => /^(?:json|stream-json|--json)$/.test(arg)) && lines[0] !== "{";
+    const isText = run.argv.length > 1 && !isStream && lines.length > 0;
     return {
       name,
       provider: isText ? "text" : (name.split("-")[0] ?? ""),
@@ -65,6 +66,9 @@ export function categoryOf(recording: Recording): FailureCategory | "success" {
 /** What every recorded run that failed failed by; all others succeeded. */
 export const failed: Partial<Record<FailureCategory, string[]>> = {
   rate_limit: [
+    "copilot-err-429-forever",
+    "gemini-err-429-forever",
+    "opencode-err-429-forever",
     "claude-429-x-should-retry-false",
     "claude-authtoken-usage-limit",
     "claude-err-429-forever",
@@ -76,6 +80,8 @@ export const failed: Partial<Record<FailureCategory, string[]>> = {
     "pi-err-429-forever",
   ],
   unavailable: [
+    "copilot-err-500-forever",
+    "gemini-err-500-forever",
     "claude-dns-fail",
     "claude-err-500-forever-r2",
     "claude-err-conn-refused",
@@ -88,6 +94,10 @@ export const failed: Partial<Record<FailureCategory, string[]>> = {
     "pi-err-conn-refused",
   ],
   environment: [
+    "copilot-resume-unknown",
+    "gemini-resume-unknown",
+    "gemini-untrusted",
+    "opencode-resume-unknown",
     "claude-argv-140KB",
     "claude-env-in-bash-scrub",
     "claude-json-schema-bad-schema",
@@ -116,6 +126,7 @@ export const failed: Partial<Record<FailureCategory, string[]>> = {
     "pi-resume-unknown",
   ],
   unknown: [
+    "opencode-err-400",
     "claude-err-400-other",
     "codex-kill-SIGINT-in-api",
     "codex-kill-SIGINT-in-tool",
@@ -132,6 +143,7 @@ export const failed: Partial<Record<FailureCategory, string[]>> = {
     "pi-overflow-then-ok",
   ],
   auth: [
+    "copilot-err-403",
     "claude-err-401",
     "claude-err-401-retries0-json",
     "claude-err-401-retries0-text",
@@ -150,6 +162,9 @@ export const failed: Partial<Record<FailureCategory, string[]>> = {
     "pi-no-models-json",
   ],
   infrastructure: [
+    "copilot-kill-SIGTERM-in-tool",
+    "gemini-kill-SIGTERM-in-tool",
+    "opencode-kill-SIGTERM-in-tool",
     "claude-err-json-mode-401",
     "claude-err-text-mode-401",
     "claude-hang-midstream-api-timeout",
@@ -201,7 +216,14 @@ export const failed: Partial<Record<FailureCategory, string[]>> = {
     "pi-limit-then-resume-1",
     "pi-usage-limit-midturn",
   ],
-  budget: ["claude-max-budget", "claude-max-budget-text", "claude-max-turns", "claude-max-turns-json", "claude-max-turns-text"],
+  budget: [
+    "gemini-max-turns",
+    "claude-max-budget",
+    "claude-max-budget-text",
+    "claude-max-turns",
+    "claude-max-turns-json",
+    "claude-max-turns-text",
+  ],
   incompatible: [
     "claude-prompt-leading-dash",
     "claude-stream-json-no-verbose",
