@@ -1,7 +1,8 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { execa } from "execa";
 import type { RunSpec } from "../src/domain/run.ts";
 import { epochMs } from "../src/domain/time.ts";
 import { agentEnvironment } from "../src/testing/model-server/cli-home.ts";
@@ -38,7 +39,8 @@ async function measure(cli: keyof typeof agents, server: { url: string }): Promi
     const starts = phaseHistory.map(({ startedAt }) => epochMs(startedAt));
     const phases = starts.slice(1, 1 + rounds).map((start, i) => start - (starts[i] ?? Number.NaN));
     const run = join(home.dir, "home", "run", "plan", ticketId(0), phaseHistory[0]?.runId ?? "");
-    const bare = Array.from({ length: rounds }, () => timeAlone(run, env));
+    const bare: number[] = [];
+    for (let round = 0; round < rounds; round++) bare.push(await timeAlone(run, env));
     const added = median(phases) - median(bare);
     const note = ` (${format(median(phases), "ms")} a phase, ${format(median(bare), "ms")} for ${cli} itself: ${format((100 * added) / median(bare), "%")})`;
     return [limited(`What a phase adds to ${cli}`, added, Math.min(150, median(bare) / 10), "ms", note)];
@@ -46,13 +48,12 @@ async function measure(cli: keyof typeof agents, server: { url: string }): Promi
 }
 
 /** Runs what a run of an agent ran once more, in a conversation of its own, with nobody around it. */
-function timeAlone(run: string, env: Record<string, string>): number {
+async function timeAlone(run: string, env: Record<string, string>): Promise<number> {
   const { argv, cwd } = JSON.parse(readFileSync(join(run, "spec.json"), "utf8")) as RunSpec;
   const [program = "", ...args] = argv.map((arg) => (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(arg) ? randomUUID() : arg));
   const input = readFileSync(join(run, "prompt.md"));
   const began = performance.now();
-  const { status, stderr } = spawnSync(program, args, { cwd, env, input, stdio: ["pipe", "ignore", "pipe"] });
-  if (status !== 0) throw new Error(`${program} ended with ${status}: ${stderr}`);
+  await execa(program, args, { cwd, env, extendEnv: false, input });
   return performance.now() - began;
 }
 
