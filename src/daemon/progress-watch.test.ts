@@ -28,6 +28,8 @@ case "$*" in *--help*|*--version*) exit 0;; esac
 echo "$*" >> ${at("calls")}
 n=$(wc -l < ${at("calls")})
 cat > ${at("prompt")}$n
+mkdir -p ~/.claude/projects/tree
+echo {} >> ~/.claude/projects/tree/11111111-2222-4333-8444-555555555555.jsonl
 [ -e ${at("scenario")}$n ] || n=${scenarios.length}
 FAKE_SCENARIO=$(cat ${at("scenario")}$n) exec ${process.execPath} ${fakeAgent}
 `,
@@ -78,7 +80,7 @@ describe("P7 an agent that goes in circles", () => {
     const [first, second, third] = its.prompts(3);
     expect(first).toBe("\nwork on A\n");
     expect(second).toContain("It made the same call 30 times");
-    expect(third).toMatch(/It made the same change to a\.ts 6 times.*work on A\n$/s);
+    expect(third).toMatch(/It made the same change to a\.ts 6 times.*work on A\n/s);
     const why = (await runCli(its, "why", "p", "A")).stdout;
     expect(why).toContain("The same call failed alike");
   });
@@ -115,9 +117,9 @@ it("P7 checks that fail alike whatever the agent does end with a person", { time
   const { settle } = await testRunner(its);
   await settle("p", { A: "needs_attention" }, 80_000);
   expect(its.ticket("p", "A").error).toMatch(/^Phase "checks" has failed 5 times in a row/);
-  expect(its.resumed()).toEqual([false, false, false, true, false]);
+  expect(its.resumed()).toEqual([false, true, true, true, false]);
   const prompts = its.prompts(5);
   expect(prompts[3]).toContain('Phase "checks" has failed 3 times in a row');
   expect(prompts[3]).toContain("FAIL adds");
-  expect(prompts[4]).toMatch(/^\nEarlier work/);
+  expect(prompts[4]).toMatch(/^\s*Earlier work/);
 });
