@@ -42,7 +42,9 @@ phases:
   expect(given).toEqual(got);
   const [first = "", second = "", third = ""] = got.map(String);
   expect(first).toBe("Work on A: «Ünïcode»\n");
-  expect(second).toMatch(/^Work on A: «Ünïcode»\n\n## What failed before\n\nPhase `work` failed/);
+  expect(second).toMatch(
+    /^## What was done before\n.*\n## The task\n\nWork on A: «Ünïcode»\n\n## What failed before\n\nPhase `work` failed/s,
+  );
   expect(second).toContain("This is attempt 2 of 2 in this round, the last one; it is round 1 of at most 5.");
   expect(second).toContain("exit code 3");
   expect(third).toContain("Phase `checks` failed (test).");
