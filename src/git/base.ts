@@ -17,19 +17,24 @@ export interface Base {
  */
 export async function detectBase(repo: Repo, configured?: string): Promise<Base> {
   if (configured) {
-    const base = await resolveBase(repo, configured.replace(/^refs\/heads\/|^refs\/remotes\/origin\/|^origin\//, ""));
+    const name = configured.replace(/^refs\/heads\/|^refs\/remotes\/origin\/|^origin\//, "");
+    const base = await newest(repo, name, await listBranches(repo, `refs/heads/${name}`, `refs/remotes/origin/${name}`));
     if (base) return base;
     throw new UserError(`The base branch ${configured} does not exist in ${repo.path}.`, {
       hint: "correct baseBranch, or fetch the branch",
       exit: "notFound",
     });
   }
-  const remoteDefault = await symbolicTarget(repo, "refs/remotes/origin/HEAD");
-  const candidates = [remoteDefault?.slice("refs/remotes/origin/".length), ...(await unambiguousNames(repo))];
-  for (const name of candidates) {
-    const base = name === undefined ? undefined : await resolveBase(repo, name);
+  const branches = await listBranches(repo, "refs/heads", "refs/remotes/origin");
+  const remoteDefault = branches.get("refs/remotes/origin/HEAD")?.leadsTo.slice("refs/remotes/origin/".length);
+  const named = [remoteDefault, ...unambiguousNames(branches)];
+  for (const name of named) {
+    const base = name ? await newest(repo, name, branches) : undefined;
     if (base) return base;
   }
+  const checkedOut = (await symbolicTarget(repo, "HEAD"))?.slice("refs/heads/".length);
+  const base = checkedOut ? await newest(repo, checkedOut, branches) : undefined;
+  if (base) return base;
   throw new UserError(`Cannot tell which branch of ${repo.path} is the base branch.`, {
     hint: "set baseBranch in the plan",
     exit: "invalid",
@@ -47,27 +52,31 @@ export async function startPoint(repo: Repo, base: Base): Promise<string> {
   return integration === null || (await isAncestor(repo, integration, base.sha)) ? base.sha : integration;
 }
 
-async function unambiguousNames(repo: Repo): Promise<(string | undefined)[]> {
-  const listed = await gitText(repo, ["for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes/origin"]);
-  const names = listed.split("\n").map((ref) => ref.replace(/^refs\/heads\/|^refs\/remotes\/origin\//, ""));
-  // Branches of ours come and go; they must not change the answer.
-  const branches = [...new Set(names)].filter((name) => name !== "HEAD" && !/^orch(estrator)?\//.test(name));
-  const usual = branches.filter((name) => name === "main" || name === "master");
-  const checkedOut = await symbolicTarget(repo, "HEAD");
-  return [
-    usual.length === 1 ? usual[0] : undefined,
-    branches.length === 1 ? branches[0] : undefined,
-    checkedOut?.slice("refs/heads/".length),
-  ];
+/** Full name of a ref → its commit, and the ref that it stands for where it is a symbolic one. */
+type Branches = ReadonlyMap<string, { sha: string; leadsTo: string }>;
+
+async function listBranches(repo: Repo, ...patterns: string[]): Promise<Branches> {
+  const listed = await gitText(repo, ["for-each-ref", "--format=%(refname) %(objectname) %(symref)", ...patterns]);
+  const lines = listed.split("\n").map((line) => line.split(" "));
+  return new Map(lines.map(([name = "", sha = "", leadsTo = ""]) => [name, { sha, leadsTo }]));
 }
 
-async function resolveBase(repo: Repo, name: string): Promise<Base | undefined> {
-  const local = { name, ref: `refs/heads/${name}`, sha: await commitOf(repo, `refs/heads/${name}`) };
-  const remote = { name, ref: `refs/remotes/origin/${name}`, sha: await commitOf(repo, `refs/remotes/origin/${name}`) };
-  if (local.sha === null) return remote.sha === null ? undefined : { ...remote, sha: remote.sha };
-  if (remote.sha !== null && remote.sha !== local.sha && (await isAncestor(repo, local.sha, remote.sha)))
-    return { ...remote, sha: remote.sha };
-  return { ...local, sha: local.sha };
+/** The names that leave no doubt, the usual one first. Branches of ours come and go; they must not change the answer. */
+function unambiguousNames(branches: Branches): (string | undefined)[] {
+  const names = [...branches.keys()].map((ref) => ref.replace(/^refs\/heads\/|^refs\/remotes\/origin\//, ""));
+  const theirs = [...new Set(names)].filter((name) => name !== "HEAD" && !/^orch(estrator)?\//.test(name));
+  const usual = theirs.filter((name) => name === "main" || name === "master");
+  return [usual.length === 1 ? usual[0] : undefined, theirs.length === 1 ? theirs[0] : undefined];
+}
+
+/** The local branch of this name, or the remote one when that is strictly ahead. */
+async function newest(repo: Repo, name: string, branches: Branches): Promise<Base | undefined> {
+  const [local, remote] = [`refs/heads/${name}`, `refs/remotes/origin/${name}`].map((ref) => {
+    const sha = branches.get(ref)?.sha;
+    return sha === undefined ? undefined : { name, ref, sha };
+  });
+  if (local === undefined || remote === undefined || remote.sha === local.sha) return local ?? remote;
+  return (await isAncestor(repo, local.sha, remote.sha)) ? remote : local;
 }
 
 async function symbolicTarget(repo: Repo, ref: string): Promise<string | undefined> {

@@ -136,15 +136,23 @@ export async function openRepo(path: string): Promise<Repo> {
   const workTree = bare ? null : await discover(path, ["rev-parse", "--path-format=absolute", "--show-toplevel"]);
   const repo: Repo = { path: workTree ?? commonDir, gitDir, commonDir, workTree, bare };
 
-  if (
-    (await commitOf(repo, "HEAD")) === null &&
-    (await gitText(repo, ["for-each-ref", "--count=1", "refs/heads", "refs/remotes"])) === ""
-  ) {
+  if (!(await hasCommits(repo))) {
     throw new UserError(`The repository ${path} has no commit yet.`, {
       hint: `make a first commit: git -C ${shellWord(path)} commit --allow-empty -m "first commit"`,
     });
   }
   return repo;
+}
+
+/** Repositories that were found to have commits: none loses its last one while somebody works with it. */
+const begun = new Set<string>();
+
+async function hasCommits(repo: Repo): Promise<boolean> {
+  if (begun.has(repo.commonDir)) return true;
+  const found =
+    (await commitOf(repo, "HEAD")) !== null || (await gitText(repo, ["for-each-ref", "--count=1", "refs/heads", "refs/remotes"])) !== "";
+  if (found) begun.add(repo.commonDir);
+  return found;
 }
 
 /** Asks git about the repository that a person's path lies in. The one place where git discovers. */

@@ -3,11 +3,16 @@ import { type GitDir, git, gitText } from "./git.ts";
 
 /** Throws UserError when a string cannot be the name of a branch. */
 export async function checkBranchName(repo: GitDir, branch: string): Promise<void> {
+  if (possible.has(branch)) return;
   const { code } = await git(repo, ["check-ref-format", `refs/heads/${branch}`], { okCodes: [0, 1] });
   if (code !== 0 || branch.startsWith("-") || branch.startsWith("refs/") || branch === "HEAD") {
     throw new UserError(`"${branch}" cannot be the name of a branch.`, { hint: "see git help check-ref-format", exit: "invalid" });
   }
+  possible.add(branch);
 }
+
+/** Names that git has been asked about: its answer depends on the name alone. */
+const possible = new Set<string>();
 
 /** Throws UserError when git cannot keep a branch beside those that exist: `a` and `a/b` are file and folder of one name. */
 export async function checkNameIsFree(repo: GitDir, branch: string): Promise<void> {

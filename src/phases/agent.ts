@@ -60,7 +60,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     const repo = await repositoryOf(context);
     const base = await baseOf(context, repo);
     // What an earlier run left half done, a rebase say, is the next run's to finish.
-    const worktree = await worktreeOf(context, repo, { leaveHead: true });
+    const worktree = await worktreeOf(context, repo, { leaveHead: true, base });
     const failed = { head: worktree.head, base: base.sha, env: { ...context.daemonEnv, ...configured.env } };
     const variables = phaseVariables(context, { base: base.name, failureContext: await failureContext(context, repo, failed) });
     const ofAgent = { kind: "agent", provider: adapter.provider, configured: configured.env } as const;

@@ -20,7 +20,7 @@ export const checks: PhaseHandler<PhaseOf<"checks">> = {
   async start(context): Promise<Start> {
     const repo = await repositoryOf(context);
     const base = await baseOf(context, repo);
-    const worktree = await worktreeOf(context, repo);
+    const worktree = await worktreeOf(context, repo, { base });
     const commands = await checkCommands(context.phase, context.plan, context.config, repo, worktree.head);
     if (commands.length === 0) {
       const output = "There are no checks: neither the phase, the plan, the configuration nor a package.json names any.";

@@ -34,10 +34,14 @@ export async function baseOf(context: PhaseContext, repo: Repo): Promise<Base> {
 }
 
 /** The ticket's worktree, made where it is missing: a phase that needs one never depends on a setup phase having run. */
-export async function worktreeOf(context: PhaseContext, repo: Repo, options: { leaveHead?: boolean } = {}): Promise<Worktree> {
+export async function worktreeOf(
+  context: PhaseContext,
+  repo: Repo,
+  { base, ...options }: { leaveHead?: boolean; base?: Base } = {},
+): Promise<Worktree> {
   const { worktree: path, branch } = context.resolved;
   const { planId, ticketId } = context.ref;
-  const startSha = await startPoint(repo, await baseOf(context, repo));
+  const startSha = await startPoint(repo, base ?? (await baseOf(context, repo)));
   return ensureWorktree({
     repo,
     lockDir: context.lockDir,
