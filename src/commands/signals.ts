@@ -2,7 +2,7 @@ import { exitCodes } from "../domain/errors.ts";
 
 /** Requests to stop, as they come from Ctrl-C and from service managers. */
 export interface StopSignals {
-  /** Called with each request. */
+  /** Called with each request, also those that came before. */
   listen(callback: () => void): void;
   /** How a program ends that such a request has ended. */
   ending(): "interrupted" | "terminated";
@@ -28,7 +28,10 @@ export function onStopSignals(): StopSignals {
   process.on("SIGINT", interrupt);
   process.on("SIGTERM", terminate);
   return {
-    listen: (callback) => listeners.push(callback),
+    listen(callback) {
+      listeners.push(callback);
+      for (let missed = 0; missed < count; missed++) callback();
+    },
     ending: () => last,
     close() {
       process.off("SIGINT", interrupt);
