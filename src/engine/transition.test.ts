@@ -322,6 +322,21 @@ describe("every state × every event", () => {
         retries: ticket.retries,
         activity: { state: "finished", outcome: "needs_attention", at: t1 },
       });
+      const spokenTo = act(act(ticket, events.sent).ticket, {
+        ...event,
+        reason: "HEAD moved",
+        category: "isolation",
+        isolation,
+      } as TicketEvent);
+      expect(spokenTo).toMatchObject({
+        ticket: { activity: { state: "finished", outcome: "needs_attention" }, messages: [{ by: "ann" }] },
+        effects: [{ type: "notify", status: "needs_attention", reason: "HEAD moved" }],
+      });
+      const cancelled = act(act(ticket, events.cancelled).ticket, { ...event, category: "isolation", isolation } as TicketEvent);
+      expect(cancelled).toMatchObject({
+        ticket: { activity: { state: "finished", outcome: "cancelled" } },
+        effects: [{ type: "notify", status: "isolation_breach", reason: "HEAD moved" }],
+      });
       const told = act(ticket, { ...event, isolation } as TicketEvent);
       expect(told).toEqual({
         ticket: { ...retry.ticket, phaseHistory: [{ ...phaseHistory[0], isolation }] },

@@ -46,8 +46,9 @@ const maxUnserved = 100;
 export function transition(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: Policy): Step {
   const step = decide(ticket, workflow, event, policy);
   // Where the ticket goes on all the same, a person should still hear of it.
-  const breach = "isolation" in event && !("category" in event && event.category === "isolation") ? event.isolation : undefined;
-  if (breach === undefined || step.ticket === ticket) return step;
+  const breach = "isolation" in event ? event.isolation : undefined;
+  const isTold = step.effects.some((effect) => effect.type === "notify" && effect.reason === breach?.evidence);
+  if (breach === undefined || isTold || step.ticket === ticket) return step;
   return { ...step, effects: [...step.effects, { type: "notify", status: "isolation_breach", reason: breach.evidence }] };
 }
 
@@ -107,7 +108,8 @@ function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: 
         : isAgain
           ? count(noted, "repeats", phase.id)
           : { ...noted, repeats: without(noted.repeats, phase.id) };
-      if (isToBeTold(ticket)) return become(failed, { state: "ready", cause: "resume" });
+      // Whatever a person says, nothing is tried again that reached the user's checkout.
+      if (isToBeTold(ticket) && event.category !== "isolation") return become(failed, { state: "ready", cause: "resume" });
       return after ? divert(failed, workflow, after, event.at) : fail(failed, workflow, phase, event, policy);
     }
     case "pending":
