@@ -29,7 +29,8 @@ beforeEach(() => {
 /** A daemon that has just started. */
 function costsOf(config: Partial<Config> = {}): Costs {
   const all = { home, stateDir: join(home, "state"), prices: {}, ...config } as Config;
-  const world = makeWorld([makePlanView({ tickets: [makeTicket({ ticketId: "t1" })] })]);
+  const activity = { state: "running" as const, runId: ref.runId, since: at };
+  const world = makeWorld([makePlanView({ tickets: [makeTicket({ ticketId: "t1", activity })] })]);
   return createCosts({ config: () => all, world, now: () => at, log: { warn: () => {} } });
 }
 
@@ -68,6 +69,16 @@ describe("a run's entry in the ledger", () => {
       plans: new Map([["plan", { usd: 0.3, tokens: 1100 }]]),
       all: { runs: { usd: 0, tokens: 1 } },
     });
+  });
+
+  it("counts once while the run's end is yet to be committed", async () => {
+    begin();
+    write("usage.json", spent({ costUsd: 0.1 }));
+    const costs = costsOf();
+    expect(costs.spending().live("plan", "t1")).toEqual({ usd: 0.1, tokens: 1100 });
+    await costs.enter(ref, passed);
+    expect(costs.spending().live("plan", "t1")).toEqual({ usd: 0, tokens: 0 });
+    expect(costs.spending().today).toEqual({ usd: 0.1, tokens: 1100 });
   });
 
   it("prices of the configuration come first", async () => {

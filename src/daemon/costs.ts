@@ -102,7 +102,10 @@ export function createCosts({ config, world, now, log }: CostsParts): Costs {
         ...(runEstimateUsd === undefined ? {} : { estimateUsd: runEstimateUsd }),
         live(planId, ticketId) {
           const activity = world.plans.get(planId)?.tickets.get(ticketId)?.activity;
-          return activity?.state === "running" ? liveAmount(runDir(home, { planId, ticketId, runId: activity.runId })) : nothing;
+          if (activity?.state !== "running") return nothing;
+          const ref = { planId, ticketId, runId: activity.runId };
+          // Until its end is committed, a run that is entered already is still called running.
+          return ledgerOf(planId).keys.has(ledgerKey(ref)) ? nothing : liveAmount(runDir(home, ref));
         },
       };
     },
