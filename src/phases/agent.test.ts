@@ -7,6 +7,7 @@ import type { ExitRecord, RunSpec } from "../domain/run.ts";
 import type { AgentReport } from "../domain/session.ts";
 import type { HistoryEntry, Ticket } from "../domain/ticket.ts";
 import type { PhaseOf } from "../domain/workflow.ts";
+import { probesDir } from "../state/layout.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
 import { agentReport, exitRecord, phaseContext, specOf } from "../testing/phase-context.ts";
 import { installCli } from "../testing/versioned-cli.ts";
@@ -326,6 +327,15 @@ describe("P9 a provider that does not serve", () => {
     const failure = { category: "unavailable" as const, message: "Reconnecting... waiting for network" };
     const event = await run({}, "true", failing(failure, { end, exitCode: null, signal: "SIGINT" }));
     expect(event).toMatchObject({ type: "failed", category: "unavailable", provider: {} });
+  });
+
+  it("has its program asked again what it takes when the program refused a run", async () => {
+    const failure = { category: "incompatible" as const, message: "error: unknown option '--effort'" };
+    const kept = join(probesDir(home.home), `${agentReport(null, {}).provider}-0.json`);
+    mkdirSync(dirname(kept), { recursive: true });
+    writeFileSync(kept, "{}");
+    expect(await run({}, "true", failing(failure))).toMatchObject({ category: "incompatible", provider: {} });
+    expect(existsSync(kept)).toBe(false);
   });
 
   it("is not to blame for silence, for a model that the phase names, or for what a person stopped", async () => {

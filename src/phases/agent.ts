@@ -165,6 +165,8 @@ async function settleWork(context: Context, spec: RunSpec, exit: ExitRecord): Pr
   const refused = refusedResume(spec.data.resumed, exit.agent);
   if (refused !== undefined)
     return { type: "interrupted", at: context.now(), runId: context.ref.runId, category: "environment", reason: refused };
+  // It refused what it had been found to take: the next run asks it anew.
+  if (exit.agent?.failure?.category === "incompatible") forgetProbes(context.config.home, exit.agent.provider);
   const unserved = providerTrouble(context, exit);
   // What is left half done or was not allowed is there for the next run, or taken back: it is no reason why this one ended.
   if (unserved) return { ...unserved, ...facts };
@@ -178,8 +180,6 @@ async function settleWork(context: Context, spec: RunSpec, exit: ExitRecord): Pr
 async function judge(context: Context, repo: Repo, exit: ExitRecord, facts: RunFacts): Promise<TicketEvent> {
   const { phase } = context;
   const report = exit.agent;
-  // It refused what it had been found to take: the next run asks it anew.
-  if (report?.failure?.category === "incompatible") forgetProbes(context.config.home, report.provider);
   if (report?.failure) return { ...failure(context, report.failure.category, report.failure.message), ...facts };
   if (exit.end !== "result" && exit.exitCode !== 0)
     return { ...failedRun(context, exit, `${context.agent} ended with exit code ${exit.exitCode}`), ...facts };
