@@ -391,6 +391,40 @@ describe("P9 a provider that does not serve", () => {
   });
 });
 
+describe("P9 a task that the provider turned away before the agent heard of it", () => {
+  const session = { id: "6a1f2f0e-9a5c-4a0e-8f3a-0d6b9d6f7a11", provider: "claude" };
+  const run = { startedAt: "2026-01-01T00:00:00.000Z", agent: "claude", session };
+  const phaseHistory = [
+    { ...run, phase: "work", runId: "0001-work", status: "success" as const },
+    {
+      ...run,
+      phase: "checks",
+      runId: "0002-checks",
+      status: "failure" as const,
+      agent: undefined,
+      session: undefined,
+      reason: "lint fails",
+    },
+    { ...run, phase: "work", runId: "0003-work", status: "interrupted" as const, category: "usage_limit" as const, session: undefined },
+  ];
+
+  it.each([
+    ["is told in the conversation of the round before", "continue", true],
+    ["is told in a new one with session: new", "new", false],
+  ])("%s", async (_, how, resumed) => {
+    home = testHome({ config: { checkoutGuard: "off", defaultAgent: "claude", agents: { claude: { command: "claude" } } } });
+    mkdirSync(join(home.home, "prompts"));
+    writeFileSync(join(home.home, "prompts", "work.md"), "work on {{ ticketId }}\n");
+    leaveConversation("0001-work", session.id, '{"type":"text","text":"done"}\n');
+    const its = context(how === "new" ? { session: "new" } : {}, { runId: "0004-work", ticket: { phaseHistory } });
+    const started = (await agent.start({ ...its, agent: "claude" })) as { spec: { argv: string[] }; prompt: string };
+    expect(started.spec.argv.includes(session.id)).toBe(resumed);
+    expect(started.prompt).toContain("work on T1");
+    expect(started.prompt).toContain("lint fails");
+    expect(started.prompt).not.toContain("nothing is wrong with your work");
+  });
+});
+
 describe("P7 a run that used up what it may", () => {
   const session = { id: "11111111-2222-4333-8444-555555555555", provider: "claude" };
   const usage = { inputTokens: 100, outputTokens: 10, cacheReadTokens: 0, cacheWriteTokens: 0 };

@@ -21,7 +21,7 @@ export interface ConversationFacts {
   cwd: string;
   /** Oldest first. */
   runs: readonly EarlierRun[];
-  /** No run of another phase came after the last of them. */
+  /** No run of another phase came after the last of them that was heard. */
   isLatest: boolean;
   /** How an agent that got nowhere is answered; null where it did not. */
   stuck: Stuck["answer"] | null;
@@ -56,10 +56,11 @@ export const notResumed = "Its conversation could not be gone on with";
  */
 export function chooseConversation(facts: ConversationFacts): Choice {
   const { phase, runs } = facts;
-  const last = runs.at(-1);
+  const latest = runs.at(-1);
+  const last = lastHeard(runs);
   const base = conversationAt(runs);
   if (last === undefined || base === undefined)
-    return { do: "begin", isCutOff: last !== undefined && isCutOff(last.entry) && facts.isLatest };
+    return { do: "begin", isCutOff: latest !== undefined && isCutOff(latest.entry) && facts.isLatest };
   const cause = causeOf(facts, last.entry);
   const isSameWork = cause === "verdict" || cause === "nudge" || cause === "provider" || cause === "budget" || cause === "cut off";
   if (phase.session === "new" && !isSameWork) return { do: "begin", isCutOff: false };
@@ -71,6 +72,11 @@ export function chooseConversation(facts: ConversationFacts): Choice {
 /** The run whose conversation would be gone on with; undefined when none had begun. */
 export function conversationAt(runs: readonly EarlierRun[]): EarlierRun | undefined {
   return runs.findLast(({ hadBegun }) => hadBegun);
+}
+
+/** The run whose end says how things stand: one that was cut off before it had begun was told nothing of its task, and did nothing. */
+export function lastHeard(runs: readonly EarlierRun[]): EarlierRun | undefined {
+  return runs.findLast(({ entry, hadBegun }) => hadBegun || !isCutOff(entry));
 }
 
 function causeOf({ phase, isLatest, reasks, runs, stuck }: ConversationFacts, last: HistoryEntry): Cause {

@@ -8,7 +8,7 @@ import type { HistoryEntry, Message } from "../domain/ticket.ts";
 import { type PhaseOf, resumedPhase } from "../domain/workflow.ts";
 import { readSpec, runFiles } from "../executors/run-files.ts";
 import { processesNaming } from "../executors/session-users.ts";
-import { type Choice, chooseConversation, conversationAt, type EarlierRun, promptOf } from "./conversation.ts";
+import { type Choice, chooseConversation, conversationAt, type EarlierRun, lastHeard, promptOf } from "./conversation.ts";
 import { digestOf } from "./digest.ts";
 import { anewText, nudgeText } from "./nudge.ts";
 import type { PhaseContext } from "./phase.ts";
@@ -42,7 +42,7 @@ export function conversationOf(
     provider: adapter.provider,
     cwd,
     runs,
-    isLatest: latestRun(ticket.phaseHistory) === runs.at(-1)?.entry,
+    isLatest: isLatest(ticket.phaseHistory, runs),
     stuck: ticket.stuck?.answer ?? null,
     reasks: (ticket.reasked[phase.id] ?? 0) > 0,
     transcript: begun?.entry.session === undefined ? "gone" : findTranscript(adapter, begun.entry.session, env),
@@ -88,8 +88,12 @@ function startOf(dir: string): Pick<EarlierRun, "agent" | "cwd"> {
   }
 }
 
-function latestRun(history: readonly HistoryEntry[]): HistoryEntry | undefined {
-  return history.findLast(({ runId }) => runId !== undefined);
+/** Whether no run of another phase came after the last of these that was heard. */
+function isLatest(history: readonly HistoryEntry[], runs: readonly EarlierRun[]): boolean {
+  const last = lastHeard(runs) ?? runs.at(-1);
+  if (last === undefined) return false;
+  const own = new Set(runs.map(({ entry }) => entry));
+  return history.slice(history.lastIndexOf(last.entry)).every((entry) => entry.runId === undefined || own.has(entry));
 }
 
 /** Who worked in the worktree since the last run. */
