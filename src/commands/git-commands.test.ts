@@ -51,6 +51,25 @@ it("land fast-forwards the checkout, and ends with 5 when it may not", async () 
   expect(userGit(repo, "rev-parse", "HEAD")).toBe(merged);
 });
 
+it("resume-session opens a conversation with the agent that held it, not with another one of its provider", async () => {
+  const { home, repo } = homeWithRepo();
+  const id = (n: number) => `00000000-0000-4000-8000-00000000000${n}`;
+  const fake = home.write("bin/claude", '#!/bin/sh\necho "$CLAUDE_CONFIG_DIR $*"\n');
+  chmodSync(fake, 0o755);
+  const agents = ["one", "two", "three"].map((name) => `  ${name}: { command: ${fake}, env: { CLAUDE_CONFIG_DIR: /of-${name} } }\n`);
+  home.write("config.yaml", `defaultAgent: one\nagents:\n${agents.join("")}`);
+  const run = { phase: "work", startedAt: "2026-01-01T00:00:00.000Z" };
+  const phaseHistory = [
+    { ...run, runId: "0001-work", status: "success", agent: "two", session: { id: id(1), provider: "claude" } },
+    { ...run, runId: "0002-work", status: "interrupted", session: { id: id(2), provider: "claude" } },
+  ];
+  const ticket = { planId: "auth", ticketId: "T-1", status: "complete", worktree: repo, branch: "main", phaseHistory };
+  home.write("state/plans/auth/tickets/T-1.json", ticket);
+  home.write("run/auth/T-1/0002-work/spec.json", { schema: 1, data: { agent: "three" } });
+  expect((await home.run("resume-session", "T-1", id(1))).stdout).toContain(`/of-two --resume ${id(1)}`);
+  expect((await home.run("resume-session", "T-1", id(2))).stdout).toContain(`/of-three --resume ${id(2)}`);
+});
+
 it("sessions lists every vendor's, and resume-session opens the one that is meant", async () => {
   const { home, repo } = homeWithRepo();
   const id = (n: number) => `00000000-0000-4000-8000-00000000000${n}`;

@@ -8,12 +8,13 @@ import { UserError } from "../domain/errors.ts";
 import type { Plan } from "../domain/plan.ts";
 import { Session } from "../domain/session.ts";
 import { type Resolved, resolveTicket, type Ticket } from "../domain/ticket.ts";
+import { readSpec } from "../executors/run-files.ts";
 import { detectBase, startPoint } from "../git/base.ts";
 import { commitOf, openRepo } from "../git/git.ts";
 import { ensureWorktree } from "../git/worktree.ts";
 import { resolveEnvReferences } from "../inputs/config.ts";
 import { findProgram } from "../lib/find-program.ts";
-import { lockDir } from "../state/layout.ts";
+import { lockDir, runDir } from "../state/layout.ts";
 import { type SessionRow, sessionRows } from "../views/sessions.ts";
 import type { Ending } from "./command.ts";
 import { readTicket, readWorld, takeTicket, unknown } from "./world.ts";
@@ -54,7 +55,7 @@ export async function openSession(context: Context, config: Config, { ticket, pl
 /** What opens the conversation. Throws a UserError when there is no agent or program for it. */
 export function programOf(context: Context, config: Config, { ticket, plan, row }: SessionToOpen) {
   const { worktree } = resolveTicket(ticket, plan, config.worktreeRoot);
-  const { argv, cwd, env } = commandOf(context, config, row, worktree);
+  const { argv, cwd, env } = commandOf(context, config, row, { cwd: worktree, agent: workerOf(config, ticket, row) });
   const program = findProgram(argv[0] ?? "", context.env);
   if (program === undefined) {
     throw new UserError(`${argv[0]} is not a program on PATH.`, { hint: `correct agents in ${config.file}`, exit: "notFound" });
@@ -95,9 +96,11 @@ function commandOf(
   context: Context,
   config: Config,
   { session }: SessionRow,
-  cwd: string,
+  { cwd, agent: worker }: { cwd: string; agent: string | undefined },
 ): { argv: string[]; cwd: string; env: Record<string, string> } {
-  for (const [name, agent] of Object.entries(config.agents)) {
+  // Agents of one provider may keep their conversations in folders of their own.
+  const agents = Object.entries(config.agents).toSorted(([a], [b]) => Number(b === worker) - Number(a === worker));
+  for (const [name, agent] of agents) {
     const adapter = adapterFor(agent.command, name);
     if (adapter.provider !== session.provider) continue;
     const found = adapter.interactive(session, { command: agent.command, cwd });
@@ -109,6 +112,18 @@ function commandOf(
     hint: `it defines ${Object.keys(config.agents).join(", ")}`,
     exit: "invalid",
   });
+}
+
+/** The agent that held a conversation; undefined when nothing tells any more. */
+function workerOf(config: Config, ticket: Ticket, { session }: SessionRow): string | undefined {
+  const { planId, ticketId, activity, currentSession, phaseHistory } = ticket;
+  const run = phaseHistory.findLast((entry) => entry.runId !== undefined && entry.session?.id === session.id);
+  const runId = activity.state === "running" && currentSession?.id === session.id ? activity.runId : run?.runId;
+  try {
+    return String(readSpec(runDir(config.home, { planId, ticketId, runId: runId ?? "" })).data.agent);
+  } catch {
+    return run?.agent;
+  }
 }
 
 /** Without what refers to variables that this shell does not have: the daemon's keys may be none of the person's. */
