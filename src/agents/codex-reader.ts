@@ -49,7 +49,7 @@ export function codexReader(options: ReaderOptions = {}): Reader {
       case "error":
         return readError(string(line.message) ?? "");
       case "turn.completed":
-        usage = since(options.priorUsage, totals(object(line.usage) ?? {}));
+        usage = since(isAnotherThread() ? undefined : options.priorUsage, totals(object(line.usage) ?? {}));
         turn = "completed";
         return [
           { type: "usage", usage },
@@ -70,8 +70,12 @@ export function codexReader(options: ReaderOptions = {}): Reader {
     session = { id, provider: "codex" };
     const events: AgentEvent[] = [{ type: "session", session }];
     // codex starts a new thread without a word when it does not know the old one.
-    if (resumed !== undefined && resumed !== id) events.push(...warn(`codex did not resume ${resumed}; it started a new session`));
+    if (isAnotherThread()) events.push(...warn(`codex did not resume ${resumed}; it started a new session`));
     return events;
+  }
+
+  function isAnotherThread(): boolean {
+    return resumed !== undefined && session !== null && session.id !== resumed;
   }
 
   function readError(message: string): AgentEvent[] {

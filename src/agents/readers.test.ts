@@ -235,6 +235,18 @@ describe("codex", () => {
     expect(report.usage).toEqual({ inputTokens: 300, outputTokens: 50, cacheReadTokens: 100, cacheWriteTokens: 0 });
   });
 
+  it("codex: what another thread had used before is not taken off one that was begun instead of it", () => {
+    const priorUsage = { inputTokens: 200, outputTokens: 30, cacheReadTokens: 100, cacheWriteTokens: 0 };
+    const usageOf = (resumed: string) => {
+      const read = reader("codex", { priorUsage, argv: ["codex", "exec", "resume", resumed] });
+      read.line('{"type":"thread.started","thread_id":"t2"}', false);
+      read.line('{"type":"turn.completed","usage":{"input_tokens":900,"cached_input_tokens":300,"output_tokens":90}}', false);
+      return read.spent()?.byModel[0]?.usage.inputTokens;
+    };
+    expect(usageOf("t2")).toBe(400);
+    expect(usageOf("t1")).toBe(600);
+  });
+
   it("reconnecting is a retry and no progress; a warning item is neither failure nor end", () => {
     const read = reader("codex");
     expect(read.line(line({ type: "error", message: "Reconnecting... 2/5 (unexpected status 401)" }))).toEqual([
