@@ -134,6 +134,18 @@ describe("limits of a run", () => {
   });
 });
 
+it("nobody looks at the runs where nothing has a cap", () => {
+  let looks = 0;
+  const live = () => {
+    looks += 1;
+    return { usd: 1, tokens: 1 };
+  };
+  const uncapped = worldOf([running("t1")], { plan: { budgetUsd: null } });
+  expect(budgetsOf(uncapped, spendingOf([], { live })).overdrawn()).toEqual([]);
+  expect(looks).toBe(0);
+  expect(budgetsOf(uncapped, spendingOf([], { live, perDayUsd: 1 })).overdrawn()).toMatchObject([{ ticketId: "t1" }]);
+});
+
 describe("properties", () => {
   const cents = (max: number) => fc.integer({ min: 0, max }).map((n) => n / 100);
 

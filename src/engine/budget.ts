@@ -189,6 +189,14 @@ export function budgetsOf(world: World, spending: Spending): Budgets {
     return caps.flatMap(({ limit, ...cap }) => (limit === null || limit === undefined ? [] : [{ ...cap, limit }]));
   }
 
+  function isAnythingCapped(): boolean {
+    const isCapped = (of: { budgetUsd: number | null; budgetTokens: number | null }) => of.budgetUsd !== null || of.budgetTokens !== null;
+    return (
+      spending.perDayUsd !== undefined ||
+      [...world.plans.values()].some(({ plan, tickets }) => isCapped(plan) || [...tickets.values()].some(isCapped))
+    );
+  }
+
   /** What is kept back for others under a cap; null: all that is left. */
   function reservedUnder(cap: Omit<Cap, "reserved">, view: PlanView, ticket: Ticket, others: Held[]): number | null {
     let sum = 0;
@@ -231,6 +239,7 @@ export function budgetsOf(world: World, spending: Spending): Budgets {
       return [...own, ...wider].sort((a, b) => a.amount - b.amount);
     },
     overdrawn() {
+      if (!isAnythingCapped()) return [];
       return held().filter(({ planId, ticketId }) => {
         const view = world.plans.get(planId);
         const ticket = view?.tickets.get(ticketId);
