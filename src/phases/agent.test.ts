@@ -408,6 +408,18 @@ describe("P9 a task that the provider turned away before the agent heard of it",
     { ...run, phase: "work", runId: "0003-work", status: "interrupted" as const, category: "usage_limit" as const, session: undefined },
   ];
 
+  it("is told there also after a day of outages", async () => {
+    home = testHome({ config: { checkoutGuard: "off", defaultAgent: "claude", agents: { claude: { command: "claude" } } } });
+    mkdirSync(join(home.home, "prompts"));
+    writeFileSync(join(home.home, "prompts", "work.md"), "work on {{ ticketId }}\n");
+    leaveConversation("0001-work", session.id, '{"type":"text","text":"done"}\n');
+    const turnedAway = Array.from({ length: 60 }, (_, n) => ({ ...phaseHistory[2], runId: `${String(n + 3).padStart(4, "0")}-work` }));
+    const history = [...phaseHistory.slice(0, 2), ...turnedAway] as HistoryEntry[];
+    const its = context({}, { runId: "0063-work", ticket: { phaseHistory: history } });
+    const started = (await agent.start({ ...its, agent: "claude" })) as { spec: { argv: string[] } };
+    expect(started.spec.argv).toContain(session.id);
+  });
+
   it.each([
     ["is told in the conversation of the round before", "continue", true],
     ["is told in a new one with session: new", "new", false],

@@ -13,7 +13,7 @@ import { digestOf } from "./digest.ts";
 import { anewText, nudgeText } from "./nudge.ts";
 import type { PhaseContext } from "./phase.ts";
 
-/** Older ones are of no use: a conversation that nothing was said in for so long is begun anew. */
+/** That had begun; what came before them is of no use. */
 const mostRuns = 20;
 const headBytes = 512 * 1024;
 const tailBytes = 1024 * 1024;
@@ -71,11 +71,16 @@ function notesOf(choice: Choice): string[] {
 
 function earlierRuns({ phase, ticket, runDir }: PhaseContext<PhaseOf<"agent">>): EarlierRun[] {
   const phases = [phase.id, resumedPhase(phase.session)];
-  const entries = ticket.phaseHistory.filter((entry) => entry.runId !== undefined && phases.includes(entry.phase)).slice(-mostRuns);
-  return entries.map((entry) => {
+  const entries = ticket.phaseHistory.filter((entry) => entry.runId !== undefined && phases.includes(entry.phase));
+  const found: EarlierRun[] = [];
+  // Runs that a provider turned away at once may be many, and cost nothing to look at.
+  for (let left = mostRuns, entry = entries.pop(); entry !== undefined && left > 0; entry = entries.pop()) {
     const dir = join(dirname(runDir), entry.runId ?? "");
-    return { entry, ...startOf(dir), hadBegun: /^\{"type":"(tool_use|text)"/m.test(readPart(runFiles(dir).transcript, "head")) };
-  });
+    const hadBegun = /^\{"type":"(tool_use|text)"/m.test(readPart(runFiles(dir).transcript, "head"));
+    found.unshift({ entry, ...startOf(dir), hadBegun });
+    if (hadBegun) left -= 1;
+  }
+  return found;
 }
 
 /** Who worked where; nothing is known of a run that was never started, or whose folder is gone. */
