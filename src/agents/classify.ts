@@ -41,25 +41,28 @@ const byCode: Record<string, FailureCategory> = {
 
 /** What the words of an error's name mean, whoever names it; in order, the first that fits decides. Names are in snake_case. */
 const byCodeWord: [RegExp, FailureCategory][] = [
-  [/max_turns|turn_limit|budget/, "budget"],
-  [/context_(length|window)|prompt_too_long|(request|input|prompt|payload)_too_(large|long)|max_(output_)?tokens|overflow/, "stuck"],
-  [/overload|at_capacity|over_capacity/, "overloaded"],
+  [/max_(?:session_)?(?:turns|steps|iterations|cost)|(?:turn|step|cost)_?limit|budget/, "budget"],
   [
-    /quota_exceeded|insufficient_(quota|credit|balance|funds)|usage_limit|billing|payment_required|credits?_(exhausted|depleted)/,
-    "usage_limit",
+    /context_(length|window|limit|exceeded)|(request|input|prompt|payload|content|context)_too_(large|long)|max_(output_|prompt_)?tokens|tokens?_limit|max_length|overflow|loop_detected/,
+    "stuck",
   ],
-  [/rate_?limit|too_many_requests|throttl|resource_exhausted/, "rate_limit"],
+  [/overload|capacity|high_(demand|load)|(server|model|system)_busy/, "overloaded"],
+  [/rate_?limit|too_many|throttl|resource_exhausted|retryable_quota|slow_?down|concurren/, "rate_limit"],
+  [/quota|credits?(_|$)|balance|insufficient_funds|(usage|spend\w*|plan)_limit|limit_reached|billing|payment|arrear/, "usage_limit"],
   [
-    /authenti|authoriz|unauthori|credential|api_?key|token_(expired|revoked|invalid)|(expired|invalid)_token|invalid_(grant|client)|login|permission_(denied|error)|forbidden/,
+    /(^|_)auth(_|$)|authenti|authori[sz]|credential|api_?key|token_(\w+_)?(expired|revoked|invalid)|(expired|invalid|unrecognized)_(\w+_)?(token|client|signature)|invalid_(grant|client)|login|permission_(denied|error)|access_denied|forbidden|(account|organi[sz]ation|user)_(disabled|suspended|deactivated)/,
     "auth",
   ],
-  [/(model|deployment|engine)_not|model_un|(unknown|invalid|unsupported)_(model|option|argument|flag)|unimplemented/, "incompatible"],
-  [/content_(policy|filter)|safety|policy_violation|refus/, "blocker"],
   [
-    /^e(conn\w*|notfound|ai_again|timedout|pipe|hostunreach|netunreach)$|connection|network|unavailable|server_error|timeout|bad_gateway|deadline/,
+    /(model|deployment|engine)_(is_)?(not|un|deprecated|retired|invalid)|(unknown|invalid|unsupported)_(model|option|flag)|(unknown|unsupported)_(argument|value|parameter|version)|not_supported|unimplemented/,
+    "incompatible",
+  ],
+  [/content_(policy|filter|blocked)|safety|policy_violation|refusal|moderation|prohibited|guardrail|responsible_ai/, "blocker"],
+  [
+    /^e(conn\w*|notfound|ai_again|timedout|pipe|hostunreach|netunreach)$|connection|network|unavailable|^internal(_|$)|server_error|timeout|timed_out|bad_gateway|deadline|disconnect|socket/,
     "unavailable",
   ],
-  [/^e(noent|acces|perm|rofs|nospc|mfile|2big)$/, "environment"],
+  [/^e(noent|acces|perm|rofs|nospc|mfile|2big|notdir|dquot)$|config|sandbox|untrusted/, "environment"],
   [/abort|cancell?ed|interrupt/, "aborted"],
 ];
 
@@ -67,7 +70,7 @@ const byCodeWord: [RegExp, FailureCategory][] = [
 function byStatus(status: number): FailureCategory | undefined {
   if (status === 401 || status === 403 || status === 407) return "auth";
   if (status === 402) return "usage_limit";
-  if (status === 404) return "incompatible";
+  if (status === 404 || status === 410 || status === 426) return "incompatible";
   if (status === 413) return "stuck";
   if (status === 429) return "rate_limit";
   if (status === 529) return "overloaded";
@@ -76,26 +79,31 @@ function byStatus(status: number): FailureCategory | undefined {
 
 /** Families of wording, in order: the first that fits decides. Each is words that belong together, in either order where people use both. */
 const byWords: [RegExp, FailureCategory][] = [
-  [/\bprompt budget\b/i, "stuck"],
-  [/\bnot (?:your|a|an|the) (?:usage|plan|account) limit|\bper[- ](?:second|sec|minute|min)\b|\b[rt]pm\b/i, "rate_limit"],
+  [/\bprompt budget\b|\bloop (?:was )?detected|\bdetected an? .{0,20}\bloop\b/i, "stuck"],
+  [/\bper[- ](?:day|week|month)\b|\b[rt]pd\b/i, "usage_limit"],
   [
-    /(?:maximum|max|limit of|too many) (?:number of )?turns|turn limit|\bcost limit|\b(?:exceed\w*|reach\w*|over|used up)\b.{0,25}\bbudget|\bbudget\b.{0,25}(?:exceed|reached|used up|exhaust)/i,
+    /\bnot (?:your|a|an|the) (?:usage|plan|account) limit|\bper[- ](?:second|sec|minute|min|hour)\b|\b[rt]pm\b|\b(?:requests|tokens)\/(?:s|sec|m|min)\w*|\b(?:qps|rps)\b|\bquota increase|\bresources? (?:has been |is )?exhausted|\bconcurren\w+\b.{0,40}\b(?:limit|exceed|reach)/i,
+    "rate_limit",
+  ],
+  [/\bdisk\b.{0,15}\b(?:full|quota|space)/i, "environment"],
+  [
+    /(?<!--)\b(?:maximum|max|limit of|too many)\b[ -](?:\w+ ){0,3}(?:turns|steps|iterations|continuations|cost)\b|\b(?:turn|step|iteration|cost)s? (?:limit|cap)\b|\bafter \d+ (?:turns|steps|iterations)\b|\b(?:turns|steps|iterations|cost)\b.{0,25}\b(?:used up|exceed\w*|reached|exhausted)|\b(?:exceed\w*|reach\w*|over|used up)\b.{0,25}\bbudget|\bbudget\b.{0,25}(?:exceed|reached|used up|exhaust)/i,
     "budget",
   ],
   [
-    /\b(?:conversation|session)\b.{0,60}\b(?:not found|already in use|in use by|does(?: not|n't) exist|no longer exists)|\b(?:no|unknown|invalid|requires a valid)\b (?:saved )?\b(?:conversation|session|thread|rollout)\b|\bsession .{0,50}\bis not a uuid|\b(?:error|failed|unable) (?:to )?resum\w* |\bsession\b.{0,60}\balready exists/i,
+    /\b(?:conversation|session)\b.{0,60}\b(?:not (?:be )?found|already (?:in use|used)|in use\b|used by|does(?: not|n't) exist|no longer exists)|\b(?:no|unknown|invalid|(?:not|n't) find|requires a valid)\b (?:(?:a|any|such|the|saved|previous|prior|earlier|existing|matching|stored) )*(?:conversation|session|thread|rollout)s?\b|\bsession\b.{0,20}\b(?:corrupt\w*|unreadable|damaged)|\bsession .{0,50}\bis not a uuid|\b(?:error|failed|unable) (?:to )?resum\w* |\bsession\b.{0,60}\balready exists/i,
     "environment",
   ],
   [
-    /\b(?:prompt|input|context|conversation|transcript|request body|payload)\b.{0,30}\b(?:too (?:long|large|big)|exceed\w*|outgr\w+|overflow\w*)|\b(?:exceed\w*|beyond|larger than|longer than|over)\b.{0,40}\b(?:context|output token|token maximum|maximum (?:length|number of tokens))|\bout of (?:room|space|tokens)\b.{0,30}\bcontext|\bcontext (?:window|length|limit|size)\b.{0,40}\b(?:full|exceed\w*|reached|exhausted|overflow\w*|used up)|\bmaximum context|\brequest (?:is |was |entity )?too (?:large|long|big)|output token (?:maximum|limit)|\bmax_(?:output_)?tokens\b/i,
+    /\b(?:prompt|input|context|conversation|transcript|request body|payload)\b.{0,30}\b(?:too (?:long|large|big)|exceed\w*|outgr\w+|overflow\w*)|\b(?:exceed\w*|beyond|larger than|longer than|over)\b.{0,40}\b(?:context|output token|token maximum|maximum (?:length|number of tokens))|\bout of (?:room|space|tokens)\b.{0,30}\bcontext|\bcontext (?:window|length|limit|size)\b.{0,40}\b(?:full|exceed\w*|reached|exhausted|overflow\w*|used up)|\bmaximum context|\brequest (?:is |was |entity )?too (?:large|long|big)|output (?:token|length) (?:maximum|limit)|\bmax(?:imum)?[_ ](?:output[_ ])?tokens\b|\btoken count\b|\b(?:not|n't|no longer) fits?\b.{0,40}\bcontext|\b(?:reduce|shorten|trim|compact)\w*\b.{0,30}\b(?:length|prompt|input|context|conversation|messages)\b/i,
     "stuck",
   ],
   [
-    /\bviolat\w*\b.{0,40}\bpolic|\b(?:usage|content|safety) polic(?:y|ies)\b|\bcontent filter|\bblocked by\b.{0,30}\b(?:safety|moderation)|\bflagged\b.{0,30}\b(?:polic|safety|violat)|\b(?:unable|declin\w*|refus\w*) to (?:respond|answer|help|assist)/i,
+    /\bviolat\w*\b.{0,40}\bpolic|\b(?:usage|content|safety) polic(?:y|ies)\b|\bcontent filter|\b(?:flagged|filtered|blocked|rejected|refused|stopped|withheld)\b.{0,60}\b(?:polic\w+|safety|violat\w+|moderation|responsible ai|cyber\w*|harm\w*|guardrails?|content|terms)\b|\b(?:safety|moderation|responsible ai)\b.{0,25}\b(?:filter|system|check|block|service)|\bflagged (?:as|for|by)\b|\bprohibited[ _]content|\bfinish[ _]?reason\b.{0,6}\b(?:safety|recitation|blocklist|spii)|\bcontent_filter|\b(?:terms of use|acceptable use)\b|\bguardrail|\b(?:unable|declin\w*|refus\w*) to (?:respond|answer|help|assist|comply|continue)|\b(?:can't|cannot|won't) (?:help|assist) with/i,
     "blocker",
   ],
   [
-    /\boverload|\b(?:at|over|beyond|insufficient|not enough) (?:full |maximum |its )?capacity|\bcapacity (?:constraints?|exceeded|reached)|\b(?:server|service|model|provider)s?\b.{0,20}\b(?:too )?busy\b/i,
+    /\boverload|\b(?:at|over|beyond|insufficient|not enough|no|out of|limited|lacks?|reached) (?:full |maximum |its |available |spare )?capacity|\bcapacity (?:constraints?|exceeded|reached|exhausted|shortage)|\b(?:high|heavy|heavier|unusual|increased|peak|excessive|higher)\b (?:\w+ ){0,2}(?:demand|load|traffic|volume)|\b(?:server|service|model|provider)s?\b.{0,20}\b(?:too )?busy\b/i,
     "overloaded",
   ],
   [
@@ -107,27 +115,33 @@ const byWords: [RegExp, FailureCategory][] = [
     "usage_limit",
   ],
   [
-    /(?<!rate.?|retry.?|turn.?|time.?|size.?)\blimit\b.{0,15}\b(?:reached|hit|exceeded|exhausted|used up)\b|\bquota\b|\ballowance\b|\bcredits?\b.{0,25}\b(?:too low|exhausted|depleted|used up|remaining|left|empty|insufficient)|\binsufficient (?:funds|credits?|balance)|\bout of (?:\w+ ){0,2}usage\b|\busage\b.{0,15}\b(?:exhausted|used up)|\b(?:purchase|buy|add) (?:more )?credits|\bbilling\b|\bpayment required/i,
+    /(?<!rate.?|retry.?|turn.?|time.?|size.?)\blimit\b.{0,15}\b(?:reached|hit|exceeded|exhausted|used up)\b|\bquota\b|\ballowance\b|\bcredits?\b.{0,25}\b(?:too low|exhausted|depleted|used up|remaining|left|empty|insufficient)|\binsufficient (?:funds|credits?|balance)|\bout of (?:\w+ ){0,2}usage\b|\busage\b.{0,15}\b(?:exhausted|used up)|\b(?:purchase|buy|add) (?:more )?credits|\bbilling\b|\bpayment\b|\bspending\b|\bspend cap|\b(?:daily|weekly|monthly)\b.{0,40}\bused up|\bused (?:up|all)\b.{0,30}\b(?:plan|usage|requests|messages|tokens|funds|prompts)\b|\bcredits?\b|\b(?:trial|subscription|plan)\b.{0,20}\b(?:expired|ended|lapsed|inactive)|\btop up\b|\brecharge\b|\bprepaid\b|\bupgrade (?:your plan|to (?:pro|plus|max|team))\b/i,
     "usage_limit",
   ],
-  [/\brate.?limit|\btoo many (?:\w+ ){0,2}requests|\bthrottl|\bslow(?:ing)? down\b|\blimiting requests|\brequest limit/i, "rate_limit"],
   [
-    /\bmcp (?:servers?|config\w*)|\binvalid mcp|\bsandbox\b.{0,40}\b(?:unavailable|required|missing|fail\w*)|\btrusted directory|\b(?:as|with|used by) root\b(?! cause)|\bnot (?:inside |in )?a git repo|\bbwrap\b|\bbubblewrap\b|\bnamespaces?\b/i,
+    /\brate.?limit|\btoo many (?:\w+ ){0,2}requests|\bthrottl|\bslow(?:ing)? down\b|\blimiting requests|\brequest limit|\btoo (?:fast|quickly|frequent\w*)\b|\btoo many tokens\b/i,
+    "rate_limit",
+  ],
+  [
+    /\bmcp (?:servers?|config\w*)|\binvalid mcp|\bsandbox\b.{0,40}\b(?:unavailable|required|missing|fail\w*)|\b(?:un)?trusted (?:directory|folder|workspace)|\b(?:as|with|used by) root\b(?! cause)|\bnot (?:inside |in )?a git repo|\bbwrap\b|\bbubblewrap\b|\bnamespaces?\b|\b(?:fail\w*|could not|cannot|unable)\b.{0,40}\bsandbox|\blandlock\b|\bseccomp\b|\bseatbelt\b/i,
     "environment",
   ],
   [
-    /(?<!\w)--?\w[\w-]*\b.{0,20}\bis not valid json|\b(?:input|prompt)\b.{0,15}\b(?:must be|was not|not|is) (?:provided|given|required|empty)|\bno (?:prompt|input)\b.{0,15}\b(?:provided|given)|\b(?:file|directory|folder|path)\b.{0,60}\b(?:not found|not exist|missing|unreadable)|\bno such file/i,
+    /(?<!\w)--?\w[\w-]*\b.{0,20}\bis not valid json|\b(?:input|prompt)\b.{0,15}\b(?:must be|was not|not|is) (?:provided|given|required|empty)|\bno (?:prompt|input)\b.{0,15}\b(?:provided|given)|\b(?:file|directory|folder|path)\b.{0,60}\b(?:not found|not exist|missing|unreadable)|\bno such file|\bnot a directory|(?:^|[\s"'`])\/[\w.-][\w./-]*["'`]?:? .{0,20}\b(?:not found|not exist|missing|unreadable)|\b(?:file|json|toml|ya?ml|config\w*|settings)\b.{0,30}\b(?:could not|cannot|can't) be\b|\b(?:error|problem) (?:parsing|reading|loading|opening|writing)\b|\bversion \S+ not found|\bglibc|\b(?:change|working) directory\b|\bcorrupt(?:ed)?\b|\bconfig\w*\b.{0,80}\b(?:invalid|not valid|malformed|not found|missing|must be|unreadable|syntax)|\b(?:error|fail\w*|unable|cannot|could not|problem)\b.{0,20}\b(?:load|read|pars|process|open|validat)\w*\b.{0,40}(?:\bconfig|\bsettings\b|\.(?:json|toml|ya?ml)\b)/i,
     "environment",
   ],
   [
-    /\bmodels?\b(?!.{0,40}\b(?:context|unavailable|capacity)).{0,60}\b(?:not (?:found|exist|supported|available|recogni[sz]ed)|(?:does|do)(?: not|n't) exist|(?:is |was )?(?:unknown|unsupported|deprecated|retired|discontinued)|no longer)|\b(?:unknown|unsupported|invalid|unrecogni[sz]ed|no such) (?:model|provider)|\bmodel\S* not found/i,
+    /\bmodels?\b(?!.{0,40}\b(?:context|unavailable|capacity)).{0,60}\b(?:not (?:found|exist|supported|available|recogni[sz]ed)|(?:does|do)(?: not|n't) exist|(?:is |was )?(?:unknown|unsupported|deprecated|retired|discontinued)|no longer)|\b(?:unknown|unsupported|invalid|unrecogni[sz]ed|no such) (?:model|provider)|\bmodel\S* not found|\bmodel (?:identifier|id|name)\b.{0,30}\b(?:invalid|wrong|unknown)|\bnot a valid model|\bno (?:endpoints|models) (?:found|match)/i,
     "incompatible",
   ],
   [
-    /\b(?:unknown|unexpected|unrecogni[sz]ed|unsupported|invalid|ambiguous|no such|removed) (?:(?:command[- ]line|cli) )?(?:options?|arguments?|flags?|switch|parameters?|subcommand|command)\b|\b(?:option|flag|argument|switch)\b.{0,40}\b(?:(?:was |been |is )?(?:removed|unknown|unexpected|unrecogni[sz]ed|deprecated)|not (?:recogni[sz]ed|supported|known)|no longer)|\binvalid value .{0,60} for '?-|\brequires? (?:the )?--\w|\brequired for '?--\w/i,
+    /\b(?:unknown|unexpected|unrecogni[sz]ed|unsupported|invalid|ambiguous|no such|removed) (?:(?:command[- ]line|cli) )?(?:options?|arguments?|flags?|switch|parameters?|subcommand|command)\b|\b(?:option|flag|argument|switch)\b.{0,40}\b(?:(?:was |been |is )?(?:removed|unknown|unexpected|unrecogni[sz]ed|deprecated)|not (?:recogni[sz]ed|supported|known)|no longer)|\binvalid value .{0,60} for '?-|\bargument\b.{0,40}\b(?:is invalid|missing)\b|\ballowed choices\b|\b(?:possible|valid|accepted|allowed|supported) (?:values|choices|levels|options|models)\b|\bchoices:|\binvalid values:|\b(?:missing|required|too many|not enough) (?:required )?(?:arguments?|options?|flags?)\b|\bcannot be used with\b|\b(?:does not|doesn't) support\b|\bunsupported\b|\b(?:is|are) not supported|\bnewer version\b|\b(?:update|upgrade) to (?:the latest|version|v?\d)|\b(?:out of date|outdated|too old)\b|\bminimum (?:\w+ )?version|\brequires? (?:the )?--\w|\brequired for '?--\w/i,
     "incompatible",
   ],
-  [/\benvironment variable\b.{0,60}\b(?:missing|not set|unset|undefined|empty)|\bmissing environment variable/i, "auth"],
+  [
+    /\benvironment variable\b.{0,60}\b(?:missing|not set|unset|undefined|empty)|\bmissing environment variable|\bauth\w*\b method|\b(?:log|sign)[- ]?in fail|\bfail\w* (?:to )?(?:log|sign)[- ]?in\b|\b(?:run|use|try|with|via)\b.{0,25}[ /]login\b|\b(?:not|n't|cannot|unable|fail\w*|no)\b.{0,20}\b(?:load|find|found|refresh|obtain|retrieve|get|resolve|determine)\b.{0,30}\b(?:credentials?|token|api key)\b|\bno auth\w*|\bmust be a member\b|\b(?:not|n't|no|without)\b.{0,40}\bpermissions?\b|\bnot (?:entitled|eligible)\b/i,
+    "auth",
+  ],
   [
     /\bun(?:authori[sz]ed|authenticated)\b|\bnot (?:(?:logged|signed) in|authenticated)\b|\bauth login\b|\b(?:please|must|need to|have to|try to)\b.{0,15}\/?(?:log|sign)[- ]?in\b|\b(?:log|sign)(?:ged)?[- ]?(?:in|out)\b.{0,10}\b(?:again|required|expired|first)|\bre-?authenticat|\bauthenticat\w*\b.{0,20}\b(?:fail\w*|error|required|expired|denied|rejected)|\b(?:fail\w*|could not|cannot|unable) (?:to )?authenticate|\bauthentication.error/i,
     "auth",
@@ -137,7 +151,7 @@ const byWords: [RegExp, FailureCategory][] = [
     "auth",
   ],
   [
-    /\boauth\b|\bauth\w* token\b|\bforbidden\b|\b(?:account|organi[sz]ation|subscription|user|key)\b.{0,40}\b(?:(?:does|do)(?: not|n't) have (?:access|permission)|not (?:allowed|permitted|authori[sz]ed)|disabled|suspended)/i,
+    /\boauth\b|\bauth\w* token\b|\bforbidden\b|\bnot authori[sz]ed|\baccess (?:is |was )?denied|\b(?:insufficient|missing|lacks?) (?:\w+ )?(?:permissions?|scopes?|privileges?)\b|\b(?:security|session|id|auth\w*|github|your|this|the) token\b.{0,50}\b(?:expired|revoked|invalid\w*|no longer valid)|\bcheck your (?:api key|credentials|token)|\b(?:no|not have an?|n't have an?|without an?)\b.{0,20}\b(?:licen[sc]e|seat|subscription|entitlement)\b|\b(?:account|organi[sz]ation|subscription|user|key)\b.{0,40}\b(?:(?:does|do)(?: not|n't) have (?:access|permission)|not (?:allowed|permitted|authori[sz]ed|active)|disabled|deactivated|suspended|banned|locked)/i,
     "auth",
   ],
   [
@@ -145,14 +159,17 @@ const byWords: [RegExp, FailureCategory][] = [
     "unavailable",
   ],
   [
-    /\bsocket hang ?up|\bfetch failed|\berror sending request|\bgetaddrinfo|\blookup address|\bname resolution|\bdns\b|\btls\b|\bcertificate|\btimed? ?out\b|\btime-?out\b|\bstream\b.{0,15}\b(?:disconnected|closed|ended|interrupted|error)|\bhigh (?:demand|load|traffic)|\bserver[- ]side (?:issue|error)|\bserver (?:had an )?error|\bbad gateway|\b(?:service|api|server|provider|model|upstream)\b.{0,25}\b(?:unavailable|down|unreachable|maintenance)|\bunavailable\b|\bgateway\b|\bprovider returned/i,
+    /\bsocket\b|\bwebsocket\b|\bproxy\b|\boffline\b|\bpremature\w*|\bterminated\b|\bssl\b|\bhandshake\b|\bgoaway\b|\brst_stream\b|\beof\b|\b(?:no|empty) (?:response|reply)\b|\binternal (?:server )?error|\bserver error\b|\bupstream\b|\bretry (?:your|the|this) request|\berror occurred while processing|\bstalled\b|\bno data\b|\bon our (?:end|side)\b|\bfetch failed|\berror sending request|\bgetaddrinfo|\blookup address|\bname resolution|\bdns\b|\btls\b|\bcertificate|\btimed? ?out\b|\btime-?out\b|\bstream\b.{0,15}\b(?:disconnected|closed|ended|interrupted|error|idle|stalled|incomplete)|\bserver[- ]side (?:issue|error)|\bserver (?:had an )?error|\bbad gateway|\b(?:service|api|server|provider|model|upstream)\b.{0,25}\b(?:unavailable|down|unreachable|maintenance)|\bunavailable\b|\bgateway\b|\bprovider returned/i,
     "unavailable",
   ],
   [
-    /\bpermission denied|\bcommand not found|\bnot found in \$?path|\b(?:ENOENT|EACCES|EPERM|EROFS|ENOSPC|EMFILE|E2BIG)\b|\bno space left|\bread-only file system|\bfailed to (?:read|open|parse|load|write)|\bnot (?:executable|installed)|\bcannot (?:execute|open|write to|read (?:from|file)|find (?:module|package|file))|^\S+: (?:(?:line )?\d+: )?\S+: not found$|\binvalid (?:toml|yaml|json|config\w*|settings)|\bmissing dependenc/i,
+    /\bpermission denied|\bcommand not found|\bnot found in \$?path|\b(?:ENOENT|EACCES|EPERM|EROFS|ENOSPC|EMFILE|E2BIG)\b|\bno space left|\blocked by another\b|\bread-only file system|\bfailed to (?:read|open|parse|load|write)|\bnot (?:executable|installed)|\brequires (?:git|node|python|bash|docker)\b|\btoo many open files|\bexec format|\bshared (?:object|librar)|\bhooks?\b.{0,30}\b(?:fail|block|denied|error)|\bcannot (?:execute|open|write to|read (?:from|file)|find (?:module|package|file))|^\S+: (?:(?:line )?\d+: )?\S+: not found$|\binvalid (?:toml|yaml|json|config\w*|settings)|\bmissing dependenc/i,
     "environment",
   ],
-  [/\bstructured output|\b(?:does|did) not (?:match|satisfy) .{0,30}schema/i, "verification"],
+  [
+    /\bstructured output|\b(?:output|answer|response|result)\b.{0,60}\bschema\b|\b(?:does|did) not (?:match|satisfy) .{0,30}schema/i,
+    "verification",
+  ],
   [
     /\b(?:request|operation|turn|run|task|query)\b.{0,12}\b(?:aborted|cancell?ed|interrupted)|\b(?:aborted|cancell?ed|interrupted) by\b/i,
     "aborted",
@@ -163,13 +180,34 @@ const byWords: [RegExp, FailureCategory][] = [
     "usage_limit",
   ],
   [/\btry again\b.{0,15}\b(?:later|shortly|soon|moment)/i, "unavailable"],
+  [/\bcore dumped|\bsegmentation fault|\bout of memory\b|\boom[- ]?kill|\bpanicked at\b/i, "infrastructure"],
+];
+
+/** Single words that hint at what an error is about, where nothing else was said. */
+const hints: [RegExp, FailureCategory][] = [
+  [
+    /\b(?:api[- _]?keys?|credentials?|auth\w*|log(?:ging)?[- ]?in|sign(?:ing)?[- ]?in|logged out|signed out|sso|permissions?|licen[sc]e)\b/i,
+    "auth",
+  ],
+  [/\b(?:balance|subscription|funds|allowance)\b/i, "usage_limit"],
+  [/^error: .*--\w|\b(?:option|flag|argument)\b/im, "incompatible"],
+  [/\b(?:config\w*|settings|director(?:y|ies)|folder|mcp|sandbox|plugin|extension|hook|executable|binary)\b/i, "environment"],
+  [/\bcontext\b/i, "stuck"],
+  [/\b(?:connect\w*|network|internet|server|host|endpoint|stream)\b/i, "unavailable"],
+  [/\b(?:aborted|cancell?ed|interrupted|sigint|ctrl-c)\b/i, "aborted"],
 ];
 
 /** What kind of failure this is. Signals are weighed in the order of FailureSignals; `now` is epoch milliseconds. */
 export function classify(signals: FailureSignals, now: number): { category: FailureCategory; resetsAt?: string } {
   const message = signals.message?.slice(0, maxText);
   const stderr = complaints(signals.stderr?.slice(-maxText) ?? "");
-  const category = structured(signals, message) ?? written(message) ?? written(stderr) ?? written(brief(signals.finalText)) ?? "unknown";
+  const category =
+    structured(signals, message) ??
+    written(message) ??
+    written(stderr) ??
+    written(brief(signals.finalText)) ??
+    hinted(signals, message || brief(stderr)) ??
+    "unknown";
   if (category !== "usage_limit" && category !== "rate_limit") return { category };
   const resetsAt = signals.limit?.resetsAt ?? resetTime(message ?? stderr, now);
   return resetsAt === undefined ? { category } : { category, resetsAt };
@@ -188,13 +226,17 @@ function structured({ codes = [], status, limit }: FailureSignals, message: stri
   switch (found) {
     // The same code stands for a plan that is used up and for too many requests at once; the limit and the words tell them apart.
     case "rate_limit":
+      if (said === "overloaded") return said;
+      if (said === "budget") return "usage_limit";
       return said === "usage_limit" || (limit?.resetsAt !== undefined && said !== "rate_limit") ? "usage_limit" : "rate_limit";
     // claude calls an overload a server error, and others answer it with 503.
     case "unavailable":
       return answered === 529 || said === "overloaded" ? "overloaded" : "unavailable";
-    // Some providers forbid what they would answer later.
+    // Some providers forbid what they would answer later, or to somebody who paid, or never.
     case "auth":
-      return named === undefined && answered === 403 && (said === "usage_limit" || said === "rate_limit") ? said : "auth";
+      if (named !== undefined && answered !== 403) return "auth";
+      if (said === "budget") return "usage_limit";
+      return said === "usage_limit" || said === "rate_limit" || said === "blocker" ? said : "auth";
     default:
       return found;
   }
@@ -209,6 +251,12 @@ function spoken(text: string | undefined): FailureCategory | undefined {
   if (!text) return undefined;
   const plain = unescaped(text).replace(/[\u2018\u2019]/g, "'");
   return byWords.find(([pattern]) => pattern.test(plain))?.[1];
+}
+
+/** A request that the provider understood to be wrong may be about anything. */
+function hinted({ status }: FailureSignals, text: string | undefined): FailureCategory | undefined {
+  if (!text || (status ?? writtenStatus(text)) === 400) return undefined;
+  return hints.find(([pattern]) => pattern.test(text))?.[1];
 }
 
 function nameMeaning(names: readonly (string | null | undefined)[]): FailureCategory | undefined {
@@ -260,7 +308,7 @@ export function signalsOf(error: unknown): FailureSignals & { codes: string[] } 
  */
 function wrappedError(text: string): { names: string[]; status?: number } {
   const fields = unescaped(text).matchAll(
-    /["'{,\s](?<!exit[ _])(?:type|code|status|status_?code|http_?status|error_?type|error_?code|name|reason|kind|error)["']?\s*:\s*(?:["']([A-Za-z][A-Za-z0-9_.-]{2,60})(?=["']|$)|["']?([45]\d\d)\b(?!\.\d))/gi,
+    /["'{(,\s](?<!exit[ _])(?:type|code|status|status_?code|http_?status|error_?type|error_?code|name|reason|kind|error)["']?\s*:\s*(?:["']([A-Za-z][A-Za-z0-9_.-]{2,60})(?=["']|$)|["']?([45]\d\d)\b(?!\.\d))/gi,
   );
   const names: string[] = [];
   let status: number | undefined;
@@ -268,11 +316,12 @@ function wrappedError(text: string): { names: string[]; status?: number } {
     if (name !== undefined) names.push(name);
     else status ??= Number(number);
   }
-  // A name by itself, such as `context_length_exceeded`.
+  // A name by itself, such as `context_length_exceeded` or `ThrottlingException`.
   for (const [name] of text.matchAll(
     /\b[a-z]+(?:_[a-z]+)*_(?:error|exceeded|reached|exhausted|expired|denied|required|overloaded|unavailable|too_long|too_large|not_found)\b/gi,
   ))
     names.push(name);
+  for (const [name] of text.matchAll(/\b[A-Z][a-z]+(?:[A-Z][a-z]+)*(?:Error|Exception)\b/g)) names.push(name);
   return { names, ...(status === undefined ? {} : { status }) };
 }
 

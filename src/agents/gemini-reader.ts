@@ -1,3 +1,4 @@
+import type { FailureCategory } from "../domain/failure.ts";
 import type { AgentEvent, AgentReport, Spent, Usage } from "../domain/session.ts";
 import { classify } from "./classify.ts";
 import { totalUsage } from "./price.ts";
@@ -104,11 +105,15 @@ export function geminiReader(options: ReaderOptions = {}): Reader {
     if (message === undefined) {
       // It tells nobody but stderr that it asks its provider again.
       const waited = trouble ?? lastLineWith(info.stderrTail, /attempt \d+ failed|retrying/i);
-      return unfinished(info, waited === undefined ? undefined : { message: clip(waited, 1000) }, now());
+      const found = unfinished(info, waited === undefined ? undefined : { message: clip(waited, 1000) }, now());
+      const category = found.category === "unknown" ? byExitCode[info.exitCode ?? 0] : undefined;
+      return category === undefined ? found : { ...found, category };
     }
     const error = object(result?.error) ?? {};
     const codes = [string(error.type)];
-    return { ...classify({ codes, status: statusOf(error, info.exitCode), message, stderr: info.stderrTail }, now()), message };
+    // What names the error may lie around the words.
+    const said = string(error.message) ?? message;
+    return { ...classify({ codes, status: statusOf(error, info.exitCode), message: said, stderr: info.stderrTail }, now()), message };
   }
 
   return {
@@ -167,10 +172,20 @@ function readableError(text: string): string {
   return clip(string(error?.message) ?? text, 1000);
 }
 
+/** What it means by its own exit codes, for those that say nothing else. */
+const byExitCode: Record<number, FailureCategory> = {
+  41: "auth",
+  42: "environment",
+  44: "environment",
+  52: "environment",
+  53: "budget",
+  55: "environment",
+};
+
 /** The HTTP status: as code, or as exit code, of which the system keeps the last eight bits. */
 function statusOf(error: Json, exitCode: number | null): number | null {
   if (typeof error.code === "number" && error.code >= 400) return error.code;
   const inner = object(parseLine((string(error.message) ?? "").replace(/^\[API Error: /, "").replace(/\]$/, ""))?.error)?.code;
   if (typeof inner === "number") return inner;
-  return [400, 401, 403, 404, 429, 500, 502, 503, 529].find((status) => status % 256 === exitCode) ?? null;
+  return [400, 401, 402, 403, 404, 408, 413, 429, 500, 502, 503, 504, 529].find((status) => status % 256 === exitCode) ?? null;
 }

@@ -1,5 +1,5 @@
 import type { AgentEvent, AgentReport, Spent, Usage } from "../domain/session.ts";
-import { classify } from "./classify.ts";
+import { classify, type FailureSignals, signalsOf } from "./classify.ts";
 import { totalUsage } from "./price.ts";
 import {
   addWarning,
@@ -34,7 +34,7 @@ export function opencodeReader(options: ReaderOptions = {}): Reader {
   /** Why the last step ended; undefined while one is under way. */
   let reason: string | undefined;
   let steps = 0;
-  let error: { name: string | undefined; message: string; status: number | null } | undefined;
+  let error: { message: string; signals: FailureSignals } | undefined;
   let rejected: string[] = [];
   let news = false;
 
@@ -95,9 +95,8 @@ export function opencodeReader(options: ReaderOptions = {}): Reader {
   function readError(found: Json): AgentEvent[] {
     news = false;
     const data = object(found.data) ?? {};
-    const status = typeof data.statusCode === "number" ? data.statusCode : null;
     const name = string(found.name);
-    error = { name, message: clip(string(data.message) ?? name ?? "the session failed", 1000), status };
+    error = { message: clip(string(data.message) ?? name ?? "the session failed", 1000), signals: signalsOf(found) };
     // It may not exit after this.
     return [{ type: "result", ok: false, text: error.message }];
   }
@@ -111,8 +110,7 @@ export function opencodeReader(options: ReaderOptions = {}): Reader {
 
   function failure(info: Parameters<Reader["end"]>[0]): AgentReport["failure"] {
     if (error !== undefined && info.end !== "stopped") {
-      const { name, message: said, status } = error;
-      return { ...classify({ codes: [name], status, message: said, stderr: info.stderrTail }, now()), message: said };
+      return { ...classify({ ...error.signals, stderr: info.stderrTail }, now()), message: error.message };
     }
     if (rejected.length > 0) {
       return { category: "environment", message: `it was refused what nobody was there to permit: ${rejected.join(", ")}` };
