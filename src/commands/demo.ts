@@ -12,6 +12,7 @@ import { bundledAssets, programFile } from "../inputs/assets.ts";
 import { findProgram } from "../lib/find-program.ts";
 import { type JournalEntry, readJournal } from "../state/journal.ts";
 import { journalFile } from "../state/layout.ts";
+import { readParks } from "../state/parks.ts";
 import { readPlan } from "../state/plans.ts";
 import { demoFiles, demoTickets } from "./demo-project.ts";
 
@@ -143,6 +144,7 @@ async function work(context: Context, home: string): Promise<PlanStatus> {
   process.once("SIGTERM", stop);
   try {
     let seq = 0;
+    let told: string | undefined;
     for (;;) {
       for (const entry of readJournal(journalFile(stateDir, planId), seq + 1)) {
         seq = entry.seq;
@@ -151,6 +153,15 @@ async function work(context: Context, home: string): Promise<PlanStatus> {
       }
       const status = readPlan(stateDir, planId)?.status ?? "active";
       if (status === "complete" || status === "blocked") return status;
+      const park = [...readParks(stateDir).values()][0];
+      if (park?.category === "auth" || park?.category === "incompatible") {
+        throw new UserError(`${park.agent} cannot work: ${park.reason}`, {
+          hint: "log in or update it, then run the demo again; without --agent it needs no account",
+          exit: "needsAttention",
+        });
+      }
+      if (park && park.at !== told) context.say(`${park.agent} waits for its provider until ${park.until}: ${park.reason}`);
+      told = park?.at;
       if (over) throw new UserError("The daemon ended before the plan did.", { hint: said.trim().split("\n").at(-1) ?? "see the log" });
       await new Promise((resolve) => setTimeout(resolve, 50));
     }

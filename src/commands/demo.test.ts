@@ -1,0 +1,23 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { runCli } from "../testing/daemon.ts";
+import { testHome } from "../testing/home.ts";
+
+const fixture = join(import.meta.dirname, "..", "agents", "fixtures", "claude-err-401.jsonl");
+
+it("a demo with an agent that is not logged in says so and ends, with nothing left running", { timeout: 60_000 }, async () => {
+  const home = testHome();
+  const bin = join(home.dir, "bin");
+  mkdirSync(bin);
+  writeFileSync(
+    join(bin, "claude"),
+    `#!/bin/bash\ncase "$*" in *--help*|*--version*) exit 0;; esac\ncat > /dev/null\ncat ${fixture}\nexit 1\n`,
+    { mode: 0o755 },
+  );
+  home.env.PATH = `${bin}:${home.env.PATH}`;
+  const { code, stderr } = await runCli(home, "demo", "--agent", "claude", "--dir", join(home.dir, "demo"));
+  expect(code).toBe(7);
+  expect(stderr).toContain("claude cannot work: ");
+  expect(stderr).toContain("log in or update it, then run the demo again");
+});
