@@ -419,6 +419,13 @@ describe("a ticket whose agent was not served", () => {
     expect(ticket).toMatchObject({ currentPhase: "help", activity: { outcome: "needs_attention" } });
   });
 
+  it("P9 starts counting anew once a run was served, whatever came of it", () => {
+    const often = { ...running, unserved: { build: 99, other: 1 } };
+    const served = { ...failed, category: "implementation" as const };
+    expect(transition(often, flow, served, policy).ticket.unserved).toEqual({ other: 1 });
+    expect(transition(often, flow, { type: "passed", at: now, runId: "0001-build" }, policy).ticket.unserved).toEqual({ other: 1 });
+  });
+
   it("P7 needs attention after a hundred such runs", () => {
     const often = { ...running, unserved: { build: 100 } };
     expect(transition(often, flow, { ...failed, provider: {} }, policy).ticket).toMatchObject({

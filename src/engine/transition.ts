@@ -91,7 +91,8 @@ function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: 
     case "passed": {
       const { [phase.id]: _settled, ...feedback } = ticket.feedback;
       const repeats = without(ticket.repeats, phase.id);
-      const news = { feedback, repeats, error: null, messages: unheard(ticket, phase) };
+      const unserved = without(ticket.unserved, phase.id);
+      const news = { feedback, repeats, unserved, error: null, messages: unheard(ticket, phase) };
       const passed = { ...heeded(remember(ticket, "success", event), phase), ...news };
       if (isToBeTold(ticket)) return become(passed, { state: "ready", cause: "resume" });
       return after ? divert(passed, workflow, after, event.at) : follow(passed, workflow, successEdge(phase), event.at);
@@ -102,7 +103,9 @@ function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: 
       }
       const says = clip(event.feedback ?? event.reason);
       const isAgain = policy.progressWatch !== "off" && failsAgain(ticket, phase, event, says);
-      const noted = heeded({ ...remember(ticket, "failure", event), feedback: { ...ticket.feedback, [phase.id]: says } }, phase);
+      const unserved = event.provider ? ticket.unserved : without(ticket.unserved, phase.id);
+      const feedback = { ...ticket.feedback, [phase.id]: says };
+      const noted = heeded({ ...remember(ticket, "failure", event), feedback, unserved }, phase);
       const failed = willBeReasked(ticket, phase, event)
         ? noted
         : isAgain
