@@ -108,7 +108,8 @@ describe("P9 a usage limit", () => {
     await until(() => ids.every((id) => home.ticket("p", id).status === "complete"), 60_000);
     expect(home.calls().filter((call) => call.at < reset * 1000)).toHaveLength(2);
     for (const id of ids) expect(spent(home, id)).toEqual(unspent);
-    expect(ids.map((id) => Object.values(home.ticket("p", id).unserved)[0] ?? 0).reduce((a, b) => a + b)).toBe(2);
+    const turnedAway = ids.flatMap((id) => home.ticket("p", id).phaseHistory).filter(({ category }) => category === "usage_limit");
+    expect(turnedAway).toHaveLength(2);
     expect(home.notices().map(({ status }) => status)).toEqual(["agent_parked"]);
     // One run tried, and nothing ran beside it.
     const [, , probe, next] = home.calls();
