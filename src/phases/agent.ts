@@ -161,7 +161,7 @@ async function settleWork(context: Context, spec: RunSpec, exit: ExitRecord): Pr
     ? await undoChanges(context, repo, worktree, { head: before, files: spec.data.files })
     : await commitWork(context, worktree, before);
   if (common && common.type !== "failed") return common;
-  const facts = await reportFacts(context, exit);
+  const facts = await reportFacts(context, repo, exit);
   const refused = refusedResume(spec.data.resumed, exit.agent);
   if (refused !== undefined)
     return { type: "interrupted", at: context.now(), runId: context.ref.runId, category: "environment", reason: refused };
@@ -329,13 +329,13 @@ function failure(
   return { type: "failed", at: context.now(), runId: context.ref.runId, category, reason };
 }
 
-async function reportFacts(context: Context, exit: ExitRecord): Promise<RunFacts> {
+async function reportFacts(context: Context, repo: Repo, exit: ExitRecord): Promise<RunFacts> {
   const report = exit.agent;
   return {
     agent: context.agent,
     output: excerpt(report?.finalText ?? exit.stdoutTail),
     ...optional("session", report?.session),
-    ...(await branchFacts(context)),
+    ...(await branchFacts(context, repo)),
   };
 }
 
