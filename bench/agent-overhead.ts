@@ -11,7 +11,7 @@ import { type Figure, format, limited, median } from "./figure.ts";
 import { type BenchHome, ticketId, withHome } from "./home.ts";
 
 const rounds = 10;
-const agents = {
+export const agents = {
   claude: { command: "claude", defaultArgs: ["--dangerously-skip-permissions"] },
   codex: { command: "codex", env: { SCRIPTED_API_KEY: `$\{SCRIPTED_API_KEY}` } },
 };
@@ -57,7 +57,7 @@ async function timeAlone(run: string, env: Record<string, string>): Promise<numb
   return performance.now() - began;
 }
 
-function addWorkflow({ dir }: BenchHome): void {
+export function addWorkflow({ dir }: BenchHome): void {
   mkdirSync(join(dir, "home", "prompts"));
   writeFileSync(join(dir, "home", "prompts", "ask.md"), "Say that you are done.\n");
   const phases = Array.from({ length: rounds + 1 }, (_, i) => ({
@@ -70,7 +70,7 @@ function addWorkflow({ dir }: BenchHome): void {
   writeFileSync(join(dir, "home", "workflows", "ask.yaml"), JSON.stringify(workflow));
 }
 
-function makeRepo({ dir, env }: BenchHome): void {
+export function makeRepo({ dir, env }: BenchHome): void {
   const git = (...args: string[]) => execFileSync("git", args, { cwd: join(dir, "repo"), env, stdio: "ignore" });
   git("init", "--quiet", "--initial-branch=main");
   git("config", "user.name", "Ada");

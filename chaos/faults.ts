@@ -13,8 +13,8 @@ import { random } from "./random.ts";
 const { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync, writeSync } = fs;
 const isShim = basename(process.argv[1] ?? "") === "shim.cjs";
 const isDaemon = process.argv[2] === "daemon";
-// A run's folder is home/run/<plan>/<ticket>/<run>.
-const home = isShim ? join(process.argv[2] ?? "", "../../../..") : (process.env.ORCHESTRATOR_HOME ?? "");
+// Shims are named the folder of all runs.
+const home = isShim ? join(process.argv[2] ?? "", "..") : (process.env.ORCHESTRATOR_HOME ?? "");
 const base = dirname(home);
 const faults: Faults | undefined = read(join(base, "faults.json"));
 const roomFile = join(base, "room.json");
@@ -24,8 +24,7 @@ type Functions = Record<string, Call>;
 
 if (faults && (isShim || isDaemon)) {
   // In pid namespaces all shims have the same pid.
-  const place = [...(process.argv[2] ?? "")].reduce((hash, letter) => Math.imul(hash ^ letter.charCodeAt(0), 0x01000193), 0x811c9dc5);
-  const next = random(faults.seed + process.pid + place);
+  const next = random(faults.seed + process.pid + Number(process.hrtime.bigint() % 1_000_000n));
   const at = (place: string): void => {
     const { p, ms } = faults.stalls[place] ?? { p: 0, ms: 0 };
     if (next() < p) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, next() * ms);
