@@ -5,7 +5,7 @@ import type { Claim, Observation, RunRef } from "../domain/run.ts";
 import { instant } from "../domain/time.ts";
 import { linkExclusive, makeDir, writeDurable } from "../state/atomic-write.ts";
 import type { Executor } from "./executor.ts";
-import { isolationFinder } from "./isolation.ts";
+import { type Isolation, isolationFinder } from "./isolation.ts";
 import { bootId, isAlive, ownIdentity } from "./process-identity.ts";
 import { killTree } from "./process-tree.ts";
 import { markVariable, namedIn } from "./run-environment.ts";
@@ -28,18 +28,25 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
   // Many that start at once take the processor from everybody, also from this process, and none of them is up sooner.
   const starting = startSlots(availableParallelism(), longestStartMs);
   const shims = createShims();
+  let held: Isolation | undefined;
   let isClosed = false;
 
   function hint(ref: RunRef): void {
     if (!isClosed) for (const callback of callbacks) callback(ref);
   }
 
+  /** While nobody else starts one, the next run's shim is got ready: where many start anyway it would only be in their way. */
+  function hasStarted(dir: string): void {
+    starting.free(dir);
+    if (held !== undefined && starting.isIdle()) shims.prepare(held, dir);
+  }
+
   function watch(ref: RunRef): void {
     const dir = runDir(ref);
     if (!live.has(dir)) {
-      const watcher = watchRun(dir, { onClaim: () => starting.free(dir), onExit: () => hint(ref) });
+      const watcher = watchRun(dir, { onClaim: () => hasStarted(dir), onExit: () => hint(ref) });
       live.set(dir, { ref, seen: fingerprint(dir), watcher });
-      if (existsSync(runFiles(dir).claim)) starting.free(dir);
+      if (existsSync(runFiles(dir).claim)) hasStarted(dir);
     }
     if (!isClosed) timer ??= setInterval(poll, pollMs).unref();
   }
@@ -77,11 +84,12 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
       await makeDir(dir);
       if (prompt !== null) await writeDurable(files.prompt, prompt);
       await writeDurable(files.spec, JSON.stringify(spec));
-      const held = await isolation();
+      const kind = await isolation();
+      held = kind;
       await starting.take(dir);
       try {
         const order = { dir, env: namedIn(env, [...spec.envNames, ...(spec.hiddenNames ?? [])]) };
-        await shims.start(held, order, () => hint(spec));
+        await shims.start(kind, order, () => hint(spec));
       } catch (error) {
         starting.free(dir);
         throw error;

@@ -18,6 +18,8 @@ export interface Order {
 export interface Shims {
   /** Gives a run to a shim; `onExit` is called when that ends. Rejects when none can be started. */
   start(isolation: Isolation, order: Order, onExit: () => void): Promise<void>;
+  /** Has one at hand for the next run of this home, of which `dir` is one. That there is none then is no failure. */
+  prepare(isolation: Isolation, dir: string): void;
   /** Lets go of the one that waits. Those with a run go on. */
   close(): void;
 }
@@ -35,8 +37,8 @@ const shimPath = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "./shim
 const keptMs = 60_000;
 
 /**
- * Shims, each in a session of its own. Starting Node takes most of the time that a run begins with, so one is always
- * started ahead. It ends by itself when this process does.
+ * Shims, each in a session of its own. Starting Node takes most of the time that a run begins with, so one can be started
+ * ahead. It ends by itself when this process does.
  */
 export function createShims(): Shims {
   let spare: Waiting | undefined;
@@ -57,7 +59,6 @@ export function createShims(): Shims {
     spare = undefined;
   }
 
-  /** A run need not fail because there is none for the next one. */
   function prepare(isolation: Isolation, dir: string): void {
     if (isClosed || spare !== undefined) return;
     try {
@@ -80,8 +81,8 @@ export function createShims(): Shims {
       if (!isTaken && !(await tell(startShim(isolation, order.dir), order, onExit))) {
         throw new Error(`the shim of ${order.dir} ended at once`);
       }
-      prepare(isolation, order.dir);
     },
+    prepare,
     close() {
       isClosed = true;
       dropSpare();
