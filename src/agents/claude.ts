@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type Adapter, type AgentRequest, isUuid } from "./agent.ts";
+import { type Adapter, type AgentRequest, isUuid, privateFolder } from "./agent.ts";
 import { argumentProblems, droppedNotes, flagValue, hasFlag, setByUs, type UnwantedFlag, unknownFlags, withoutFlags } from "./args.ts";
 import { capabilitiesOf, knows, type Probing, type Send, sender } from "./cli-facts.ts";
 import { mcpFile, serversOf } from "./mcp.ts";
@@ -19,7 +19,7 @@ const permissionFlags: UnwantedFlag[] = [
   { names: ["--permission-mode"], values: 1, why: "would lift the limit on tools", hint: "" },
 ];
 
-const mcpFileName = "claude-mcp.json";
+const mcpFileName = `${privateFolder}/claude-mcp.json`;
 const editingTools = ["Edit", "Write", "NotebookEdit"];
 
 const quiet = { DISABLE_AUTOUPDATER: "1", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1" };
