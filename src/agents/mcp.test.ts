@@ -128,7 +128,9 @@ describe("MCP servers of the configuration", () => {
     writeFileSync(join(dir, "private", "mcp-0.sh"), files["private/mcp-0.sh"] ?? "");
     const said = execFileSync("/bin/sh", [join(dir, "private", "mcp-0.sh")], { encoding: "utf8" });
     expect(JSON.parse(said)).toEqual([secret, "a b", "it's", variables]);
-    expect(Object.keys(run(adapterNamed("claude"), { server: { command: "x", args: ["$HOME"], env: {} } }).files)).toContain("private/mcp-0.sh");
+    expect(Object.keys(run(adapterNamed("claude"), { server: { command: "x", args: ["$HOME"], env: {} } }).files)).toContain(
+      "private/mcp-0.sh",
+    );
   });
 
   it("gemini takes servers and a limit on turns only where nobody but root could have written them", () => {
