@@ -91,7 +91,8 @@ describe("P7 a run whose money is not known", () => {
     isExample: { usd: false, tokens: true },
     unknown: { units: ["usd"], teller },
   });
-  const said = (world: ReturnType<typeof worldOf>, spending: Spending) => budgetWait(world, budgetsOf(world, spending), "plan", "t1")?.message;
+  const said = (world: ReturnType<typeof worldOf>, spending: Spending) =>
+    budgetWait(world, budgetsOf(world, spending), "plan", "t1")?.message;
 
   it("is the last one under a cap of money, until its price or what it may cost is said", () => {
     const world = worldOf([ready("t1")]);
@@ -112,7 +113,11 @@ describe("P7 a run whose money is not known", () => {
   });
 
   it("nor one of unknown tokens under a cap of tokens", () => {
-    const silent = { ...unpriced, unknown: { units: ["tokens"] as const, teller: { ...teller, tellsTokens: false } }, isExample: { usd: false, tokens: false } };
+    const silent = {
+      ...unpriced,
+      unknown: { units: ["tokens"] as const, teller: { ...teller, tellsTokens: false } },
+      isExample: { usd: false, tokens: false },
+    };
     const world = worldOf([ready("t1")], { plan: { budgetUsd: null, budgetTokens: 5000 } });
     expect(said(world, spendingOf([silent]))).toBe(
       'Plan "plan" may use 5000 tokens, and what runs of agent "pi" use is not known. To go on, set budgetTokens of phase "work": that much then counts.',

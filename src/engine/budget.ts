@@ -82,6 +82,8 @@ export interface Shortage extends Cap {
 export interface Budgets {
   /** Why a run of this phase may not start now; undefined when it fits in every cap that holds for it. */
   shortage(view: PlanView, ticket: Ticket, phase: FlatPhase): Shortage | undefined;
+  /** The caps in which no run of this phase ever fits, however little was spent. */
+  tooSmall(view: PlanView, ticket: Ticket, phase: FlatPhase): Shortage[];
   /** Keeps back what the run may use. */
   take(view: PlanView, ticket: Ticket, phase: FlatPhase): void;
   /** What a run may use at most before it is to be stopped, tightest first. Its own reservation is left out. */
@@ -257,6 +259,12 @@ export function budgetsOf(world: World, spending: Spending): Budgets {
       }
       return undefined;
     },
+    tooSmall(view, ticket, phase) {
+      return capsOf(view, ticket).flatMap((cap) => {
+        const needs = reservation(phase, cap.unit, spending);
+        return needs !== null && needs > cap.limit + grain ? [{ ...cap, reserved: 0, needs }] : [];
+      });
+    },
     take(view, ticket, phase) {
       if (phase.type === "agent") taken.push(keep(view, ticket, phase, none));
     },
@@ -288,6 +296,12 @@ export function budgetsOf(world: World, spending: Spending): Budgets {
       });
     },
   };
+}
+
+/** Whether no end of a run and no new day makes room: somebody has to change a cap, or say what runs cost. */
+export function needsPerson({ of, limit, spent, needs, unknown }: Shortage): boolean {
+  const used = of === "day" ? 0 : spent;
+  return unknown !== undefined || used >= limit || used + (needs ?? 0) > limit + grain;
 }
 
 /** Why a ticket that could go on waits for money or tokens, and the command that changes it; undefined when it does not. */
@@ -335,7 +349,8 @@ export function shortageText(shortage: Shortage, planId: string, ticketId: strin
 function unknownText({ agent, model, tellsTokens }: Teller, unit: RunLimit["unit"], phase: string): string {
   const own = unit === "usd" ? "budgetUsd" : "budgetTokens";
   const instead = `set ${own} of phase "${phase}"${unit === "usd" ? ", or runEstimateUsd in the configuration" : ""}`;
-  if (unit === "tokens" || !tellsTokens) return `what runs of agent "${agent}" use is not known. To go on, ${instead}: that much then counts.`;
+  if (unit === "tokens" || !tellsTokens)
+    return `what runs of agent "${agent}" use is not known. To go on, ${instead}: that much then counts.`;
   if (model === null) return `agent "${agent}" does not say which model it takes. Name it in "model" of the agent, or ${instead}.`;
   return `the price of model "${model}" is not known. Add it to "prices" in the configuration, or ${instead}.`;
 }
