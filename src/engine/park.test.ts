@@ -146,9 +146,10 @@ describe("P9 how an account comes back", () => {
     let park: Park | undefined = parkOf({ until: now });
     const places = () => park && placesOf(providers({ claude: park }), "claude", now);
     const seen = [places()];
-    expect(meetService(park, before)).toBe(park);
-    while (park) {
-      park = meetService(park, now);
+    expect(meetService(park, before, "p/a/1")).toBe(park);
+    for (let run = 0; park; run++) {
+      park = meetService(park, now, `p/a/${run}`);
+      expect(park && meetService(park, now, `p/a/${run}`)).toBe(park);
       seen.push(places());
     }
     expect(seen).toEqual([1, 2, 4, undefined]);
@@ -355,7 +356,7 @@ describe("any world", () => {
           const known = parks.get("claude");
           const resetsAt = reset === undefined ? {} : { resetsAt: plusSeconds(at, reset) };
           const park = ok
-            ? known && meetService(known, startedAt)
+            ? known && meetService(known, startedAt, `p/a/${at}`)
             : meetTrouble(known, trouble({ category, startedAt, at, ...resetsAt })).park;
           parks = new Map(park ? [["claude", park]] : []);
           if (!park) continue;
