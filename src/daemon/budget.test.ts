@@ -161,9 +161,12 @@ it("P11 a cap in which no run fits is found by check, and somebody is told of it
   appendFileSync(join(home.home, "config.yaml"), `notifyCommand: cat >> ${notices}\n`);
   const opened = await testRunner(home);
   await ticksUntil(opened, () => existsSync(notices) && readFileSync(notices, "utf8").endsWith("\n"));
-  const told = () => readFileSync(notices, "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
-  const reason =
-    'Plan "p" may use $0.40: $0.00 are spent, and a run of "work" is taken to need $0.45. orchestrator budget p --usd 0.45';
+  const told = () =>
+    readFileSync(notices, "utf8")
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+  const reason = 'Plan "p" may use $0.40: $0.00 are spent, and a run of "work" is taken to need $0.45. orchestrator budget p --usd 0.45';
   expect(told()).toEqual([{ planId: "p", status: "out_of_budget", reason }]);
   const { code, stdout } = await runCli(home, "check", "--json");
   expect(code).toBe(8);

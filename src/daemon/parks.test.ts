@@ -13,7 +13,17 @@ const later = "2026-11-21T12:10:00.000Z";
 it("a run that was served counts once, whatever keeps its news from being committed the first time", async () => {
   const home = testHome();
   const { config } = loadConfig({ env: home.env, cwd: home.dir });
-  const park: Park = { category: "rate_limit", reason: "slow down", agent: "none", ticket: "p/t1", since: at, at, until: at, times: 1, limit: 1 };
+  const park: Park = {
+    category: "rate_limit",
+    reason: "slow down",
+    agent: "none",
+    ticket: "p/t1",
+    since: at,
+    at,
+    until: at,
+    times: 1,
+    limit: 1,
+  };
   await writeParks(config.stateDir, new Map([["none", park]]));
   const log = createLogger({ file: `${home.dir}/log`, console: false, level: "error", secrets: [] });
   const open = () => openParks({ log, config: () => config, now: () => later, env: {} });

@@ -972,6 +972,21 @@ describe("P7 bounds", () => {
     expect(looked(86_400_000).activity).toMatchObject({ state: "finished", outcome: "failed" });
   });
 
+  it("an agent that the machine does not let start for a day did not get nowhere", () => {
+    const build = makeWorkflow([{ id: "build", type: "agent", promptTemplate: "b", maxRetries: 1 }]);
+    const reason = "It could not be started: ENOSPC";
+    const pending: TicketEvent = { type: "pending", at: plusSeconds(t0, 5), runId: "0001-build", durationMs: 0, reason };
+    const { ticket } = transition({ ...tickets.running, windowUsedMs: 86_400_000 }, build, pending, policy);
+    expect(ticket).toMatchObject({
+      activity: { state: "ready", cause: "retry" },
+      error: `Phase "build" was not done within 86400 s. ${reason}`,
+      retries: { build: 1 },
+      nudges: {},
+      stuck: null,
+    });
+    expect(ticket.phaseHistory.at(-1)).toMatchObject({ status: "failure", category: "infrastructure" });
+  });
+
   it("the history keeps its last 200 entries and feedback its first 8 KiB", () => {
     const entry = { phase: "build", status: "success" as const, startedAt: t0, completedAt: t0 };
     const phaseHistory = Array.from({ length: 200 }, (_, i) => ({ ...entry, reason: String(i) }));

@@ -439,13 +439,16 @@ function lookAgain(ticket: Ticket, workflow: Workflow, phase: FlatPhase, event: 
   const usedMs = ticket.windowUsedMs + Math.round(Math.max(0, Math.min(event.durationMs, longestLookMs)));
   const leftMs = Math.round(window * 1000) - usedMs;
   if (leftMs <= 0) {
-    const reason = `Phase "${phase.id}" was not done within ${window} s.`;
-    const failed = remember(ticket, "failure", { at: event.at, category: "timeout", reason });
+    // Of an agent it is the machine that never let it start: that says nothing of the agent.
+    const category = phase.type === "agent" ? "infrastructure" : "timeout";
+    const why = phase.type === "agent" && event.reason ? ` ${event.reason}` : "";
+    const reason = `Phase "${phase.id}" was not done within ${window} s.${why}`;
+    const failed = remember(ticket, "failure", { at: event.at, category, reason });
     return fail(
       { ...failed, feedback: { ...ticket.feedback, [phase.id]: reason }, repeats: without(ticket.repeats, phase.id) },
       workflow,
       phase,
-      { at: event.at, category: "timeout", reason },
+      { at: event.at, category, reason },
       policy,
     );
   }
