@@ -6,7 +6,7 @@ import type { Activity, AfterStop, HistoryEntry, Ticket } from "../domain/ticket
 import { type Instant, plusSeconds } from "../domain/time.ts";
 import { defaultMaxVisits, type FlatPhase, phaseById, retryEdge, type Workflow } from "../domain/workflow.ts";
 import { fraction } from "./jitter.ts";
-import { failsAgain, gotNowhere, noteOfRepeats, noteOfRun, nudgesOf, repeatsUntil } from "./progress.ts";
+import { failsAgain, gotNowhere, isFinding, isSecondLook, noteOfRepeats, noteOfRun, nudgesOf, repeatsUntil } from "./progress.ts";
 import { reactionTo } from "./reaction.ts";
 
 /** Settings of the configuration that rules depend on. */
@@ -106,11 +106,12 @@ function decide(ticket: Ticket, workflow: Workflow, event: TicketEvent, policy: 
       const unserved = event.provider ? ticket.unserved : without(ticket.unserved, phase.id);
       const feedback = { ...ticket.feedback, [phase.id]: says };
       const noted = heeded({ ...remember(ticket, "failure", event), feedback, unserved }, phase);
-      const failed = willBeReasked(ticket, phase, event)
-        ? noted
-        : isAgain
-          ? count(noted, "repeats", phase.id)
-          : { ...noted, repeats: without(noted.repeats, phase.id) };
+      const failed =
+        willBeReasked(ticket, phase, event) || isSecondLook(ticket, phase, event)
+          ? noted
+          : isAgain
+            ? count(noted, "repeats", phase.id)
+            : { ...noted, repeats: without(noted.repeats, phase.id) };
       // Whatever a person says, nothing is tried again that reached the user's checkout.
       if (isToBeTold(ticket) && event.category !== "isolation") return become(failed, { state: "ready", cause: "resume" });
       return after ? divert(failed, workflow, after, event.at) : fail(failed, workflow, phase, event, policy);
@@ -380,7 +381,9 @@ function fail(
   const otherAgent = answer.do === "retry" && answer.otherAgent;
   if (policy.progressWatch !== "off" && !otherAgent && gotNowhere(phase, event.category)) return tryDifferently(ticket, phase, event);
   const used = counted(ticket.retries, phase.id);
-  if (used < phase.maxRetries) {
+  // What a reviewer has found time and again is for whoever is to mend it: another look would take the note away from there.
+  const isForOthers = note !== null && isFinding(phase, event.category);
+  if (used < phase.maxRetries && !isForOthers) {
     const notBefore = plusSeconds(event.at, backoffSeconds(ticket, used, policy));
     const notAgent = otherAgent ? event.agent : undefined;
     // With the old window a retry would time out on its first look.
