@@ -153,7 +153,7 @@ export function promptOf(
         case "budget":
           return `${goOnPaid}${person}${says}`;
         default:
-          return `${outcomeNote(choice, told.feedback, task)}${person}${says}The task, as it stands now:\n\n${task}`;
+          return `${outcomeNote(choice, told.feedback, task)}${told.nudge}${person}${says}The task, as it stands now:\n\n${task}`;
       }
   }
 }
