@@ -81,8 +81,6 @@ export interface Capabilities {
   outputSchema: boolean;
   /** It can be given MCP servers for one run. */
   mcpServers: boolean;
-  /** It can be told how much money a run may cost. */
-  budget: boolean;
   structuredStream: boolean;
 }
 

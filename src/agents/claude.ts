@@ -44,7 +44,7 @@ const probing: Probing = {
     effort: ["--effort"],
     outputSchema: ["--json-schema"],
     mcpServers: ["--mcp-config"],
-    budget: ["--max-budget-usd"],
+    maxUsd: ["--max-budget-usd"],
   },
   limits: [
     ...["--disallowedTools", "--disallowed-tools", "--allowedTools", "--allowed-tools", "--tools", "--permission-mode"],
@@ -67,7 +67,6 @@ export const claude: Adapter = {
     effort: true,
     outputSchema: true,
     mcpServers: true,
-    budget: true,
     structuredStream: true,
   },
   probing,

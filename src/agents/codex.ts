@@ -76,7 +76,6 @@ export const codex: Adapter = {
     effort: true,
     outputSchema: true,
     mcpServers: true,
-    budget: false,
     structuredStream: true,
   },
   probing,

@@ -67,7 +67,6 @@ export const copilot: Adapter = {
     effort: true,
     outputSchema: false,
     mcpServers: true,
-    budget: false,
     structuredStream: true,
   },
   probing,

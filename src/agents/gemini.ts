@@ -64,7 +64,6 @@ export const gemini: Adapter = {
     effort: false,
     outputSchema: false,
     mcpServers: true,
-    budget: false,
     structuredStream: true,
   },
   probing,

@@ -61,7 +61,6 @@ export const opencode: Adapter = {
     effort: true,
     outputSchema: false,
     mcpServers: true,
-    budget: false,
     structuredStream: true,
   },
   probing,
