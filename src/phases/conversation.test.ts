@@ -188,6 +188,7 @@ it("a program that does not let a run into its conversation is told from all oth
     "No conversation found with session ID: 1",
     "Error: thread/resume failed: no rollout found for thread id 1 (exit code 1)",
     "Error: Session ID 1 is already in use. (exit code 1)",
+    "Saved session could not be opened: session file is corrupted",
   ];
   for (const message of refusals) expect(refusedResume("1", report(message))).toBe(`${notResumed}: ${message}`);
   expect(refusedResume(undefined, report(refusals[0] ?? ""))).toBeUndefined();
