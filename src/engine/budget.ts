@@ -2,7 +2,7 @@ import type { RunLimit } from "../domain/run.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import { type Instant, plusSeconds } from "../domain/time.ts";
 import { type FlatPhase, phaseById } from "../domain/workflow.ts";
-import { currentPhase } from "./transition.ts";
+import { currentPhase } from "./moves.ts";
 import { blockerState, isRunnable, type PlanView, type World, workflowOf } from "./world.ts";
 
 /** Money in USD, and tokens. */

@@ -7,9 +7,10 @@ import { plusSeconds, secondsBetween } from "../domain/time.ts";
 import { anyLimits, anyMove, anyWorkflow, anyWorld, eventOf, middle, start } from "../testing/arbitraries.ts";
 import { makePlanView, makeTicket, makeWorkflow, makeWorld } from "../testing/builders.ts";
 import { explain } from "./explain.ts";
+import { currentPhase } from "./moves.ts";
 import { expire, meetService, meetTrouble, opensAt, type Providers, parkText, placesOf, reopen, type Trouble } from "./park.ts";
 import { agentsOf, schedule, trialsOf } from "./schedule.ts";
-import { currentPhase, type Policy, transition } from "./transition.ts";
+import { type Policy, transition } from "./transition.ts";
 import { type Limits, providersOf, type World, workflowOf } from "./world.ts";
 
 const now = middle;

@@ -4,8 +4,9 @@ import { type Instant, secondsBetween } from "../domain/time.ts";
 import type { FlatPhase } from "../domain/workflow.ts";
 import { budgetsOf, needsPerson, nextDay, type Shortage } from "./budget.ts";
 import { claimsOf } from "./claims.ts";
+import { currentPhase } from "./moves.ts";
 import { accountOf, opensAt, placesOf } from "./park.ts";
-import { currentPhase, longestBackoffSeconds, tryLaterSeconds } from "./transition.ts";
+import { longestBackoffSeconds, tryLaterSeconds } from "./transition.ts";
 import { blockerState, isRunnable, type Limits, type PlanView, planEntry, type World, workflowOf } from "./world.ts";
 
 /** What the daemon is to do with a ticket now. */

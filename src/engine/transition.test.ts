@@ -5,7 +5,8 @@ import type { TicketEvent } from "../domain/event.ts";
 import { type Activity, type Ticket, TicketFile } from "../domain/ticket.ts";
 import { plusSeconds, secondsBetween } from "../domain/time.ts";
 import { makeTicket, makeWorkflow } from "../testing/builders.ts";
-import { type Policy, type Step, transition } from "./transition.ts";
+import type { Step } from "./moves.ts";
+import { type Policy, transition } from "./transition.ts";
 
 const t0 = "2026-01-01T00:00:00.000Z";
 const t1 = "2026-01-01T01:00:00.000Z";
