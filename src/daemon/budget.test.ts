@@ -15,6 +15,7 @@ import { createCosts } from "./costs.ts";
  * left; SPENT has a line for everything that the provider was really asked.
  */
 const pi = `#!/bin/bash
+case "$*" in *--help*|*--version*) exit 0;; esac
 while [ $# -gt 0 ]; do [ "$1" = --session ] && session=$2; shift; done
 cat > /dev/null
 trap 'exit 143' TERM
