@@ -55,7 +55,7 @@ export function createShims(): Shims {
 
   function dropSpare(): void {
     clearTimeout(timer);
-    spare?.stdin.destroy();
+    if (spare) end(spare);
     spare = undefined;
   }
 
@@ -120,6 +120,18 @@ function startShim(isolation: Isolation, dir: string): Waiting {
     return { isolation, shim, stdin, up };
   } finally {
     if (proc !== undefined) closeSync(proc);
+  }
+}
+
+/** Ends one that waits: it would notice by itself, but only after us. */
+function end({ shim, stdin }: Waiting): void {
+  stdin.destroy();
+  // Never started, or collected already: its number may be another's by now.
+  if (shim.pid === undefined || shim.exitCode !== null || shim.signalCode !== null) return;
+  try {
+    process.kill(-shim.pid, "SIGKILL");
+  } catch {
+    // It ended in the meantime.
   }
 }
 

@@ -262,8 +262,7 @@ export function linkExclusiveSync(file: string, text: string): boolean {
   inFlight.delete(temp);
   const fd = disk.openSync(temp, fresh, 0o600);
   try {
-    const bytes = Buffer.from(text);
-    for (let at = 0; at < bytes.length; ) at += disk.writeSync(fd, bytes, at);
+    writeAll(fd, text);
     if (syncs()) disk.fsyncSync(fd);
     disk.linkSync(temp, file);
   } catch (error) {
