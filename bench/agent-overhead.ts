@@ -44,7 +44,12 @@ export async function agentOverhead(): Promise<Figure[]> {
   }
 }
 
-async function measure(cli: keyof typeof agents, server: { url: string }, what: string, limit: (bareMs: number) => number): Promise<Figure> {
+async function measure(
+  cli: keyof typeof agents,
+  server: { url: string },
+  what: string,
+  limit: (bareMs: number) => number,
+): Promise<Figure> {
   return withHome({ defaultAgent: cli, agents }, async (home) => {
     makeRepo(home);
     const env = agentEnvironment(cli, server, join(home.dir, "agent"));
