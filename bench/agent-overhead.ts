@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { execa } from "execa";
 import type { RunSpec } from "../src/domain/run.ts";
 import { epochMs } from "../src/domain/time.ts";
@@ -11,22 +12,44 @@ import { type Figure, format, limited, median } from "./figure.ts";
 import { type BenchHome, ticketId, withHome } from "./home.ts";
 
 const rounds = 10;
-const agents = {
+export const agents = {
   claude: { command: "claude", defaultArgs: ["--dangerously-skip-permissions"] },
   codex: { command: "codex", env: { SCRIPTED_API_KEY: `$\{SCRIPTED_API_KEY}` } },
 };
 
-/** What the runner adds to a real CLI whose model answers at once: from the start of one agent phase to the start of the next. */
+/** About the least that a real model takes for a turn. */
+const turnMs = 2000;
+
+/**
+ * What the runner adds to a real CLI: from the start of one agent phase to the start of the next. Once with a model that answers
+ * at once, which shows the time itself, and once with one that takes as long as real ones, of which it must be a small part.
+ */
 export async function agentOverhead(): Promise<Figure[]> {
-  const server = await startModelServer(() => ({ text: "Done." }));
+  let answerMs = 0;
+  const server = await startModelServer(async () => {
+    await delay(answerMs);
+    return { text: "Done." };
+  });
+  const figures: Figure[] = [];
   try {
-    return [...(await measure("claude", server)), ...(await measure("codex", server))];
+    for (const cli of ["claude", "codex"] as const) {
+      answerMs = 0;
+      figures.push(await measure(cli, server, "whose model answers at once", () => 150));
+      answerMs = turnMs;
+      figures.push(await measure(cli, server, `whose model takes ${turnMs / 1000} s`, (bare) => Math.min(150, bare / 10)));
+    }
+    return figures;
   } finally {
     await server.close();
   }
 }
 
-async function measure(cli: keyof typeof agents, server: { url: string }): Promise<Figure[]> {
+async function measure(
+  cli: keyof typeof agents,
+  server: { url: string },
+  what: string,
+  limit: (bareMs: number) => number,
+): Promise<Figure> {
   return withHome({ defaultAgent: cli, agents }, async (home) => {
     makeRepo(home);
     const env = agentEnvironment(cli, server, join(home.dir, "agent"));
@@ -43,7 +66,7 @@ async function measure(cli: keyof typeof agents, server: { url: string }): Promi
     for (let round = 0; round < rounds; round++) bare.push(await timeAlone(run, env));
     const added = median(phases) - median(bare);
     const note = ` (${format(median(phases), "ms")} a phase, ${format(median(bare), "ms")} for ${cli} itself: ${format((100 * added) / median(bare), "%")})`;
-    return [limited(`What a phase adds to ${cli}`, added, Math.min(150, median(bare) / 10), "ms", note)];
+    return limited(`What a phase adds to ${cli}, ${what}`, added, limit(median(bare)), "ms", note);
   });
 }
 
@@ -57,7 +80,7 @@ async function timeAlone(run: string, env: Record<string, string>): Promise<numb
   return performance.now() - began;
 }
 
-function addWorkflow({ dir }: BenchHome): void {
+export function addWorkflow({ dir }: BenchHome): void {
   mkdirSync(join(dir, "home", "prompts"));
   writeFileSync(join(dir, "home", "prompts", "ask.md"), "Say that you are done.\n");
   const phases = Array.from({ length: rounds + 1 }, (_, i) => ({
@@ -70,7 +93,7 @@ function addWorkflow({ dir }: BenchHome): void {
   writeFileSync(join(dir, "home", "workflows", "ask.yaml"), JSON.stringify(workflow));
 }
 
-function makeRepo({ dir, env }: BenchHome): void {
+export function makeRepo({ dir, env }: BenchHome): void {
   const git = (...args: string[]) => execFileSync("git", args, { cwd: join(dir, "repo"), env, stdio: "ignore" });
   git("init", "--quiet", "--initial-branch=main");
   git("config", "user.name", "Ada");

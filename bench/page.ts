@@ -1,8 +1,8 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus, loadavg, release, totalmem } from "node:os";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
-import type { Figure } from "./figure.ts";
+import { type Figure, format, median } from "./figure.ts";
 
 /** What was measured last of one benchmark. */
 interface Measured {
@@ -19,7 +19,7 @@ const sections: Record<string, { title: string; method: string }> = {
   "agent-overhead": {
     title: "A phase of an agent",
     method:
-      "Medians of 10 runs of the real CLIs against a model server on this machine that answers at once, and of 10 of the same command lines alone. The limit is a tenth of the CLI's own time, and 150 ms at most.",
+      "Medians of 10 runs of the real CLIs against a model server on this machine, and of 10 of the same command lines alone. With a model that answers at once the limit is 150 ms; with one that takes as long as real ones do at least, also a tenth of the CLI's own time.",
   },
   commit: { title: "A commit", method: "Revisions of one ticket, one after the other, durably." },
   recovery: {
@@ -76,8 +76,24 @@ export function describeMachine(): string {
     `${process.platform} ${release()}`,
     `node ${process.version}`,
     execFileSync("git", ["--version"], { encoding: "utf8" }).trim(),
+    `a synced write ${format(syncMs(), "ms")}`,
     `load ${(loadavg()[0] ?? 0).toFixed(1)}`,
   ].join(", ");
+}
+
+/** What the disk takes to keep one small file, on which every commit waits several times. */
+function syncMs(): number {
+  const folder = mkdtempSync(join(tmpdir(), "orch-bench-sync-"));
+  try {
+    const times = Array.from({ length: 30 }, (_, i) => {
+      const began = performance.now();
+      writeFileSync(join(folder, String(i)), "x".repeat(4000), { flush: true });
+      return performance.now() - began;
+    });
+    return median(times);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 /** Notes what a benchmark measured and how to measure it again, and writes docs/benchmarks.md anew. */

@@ -13,8 +13,8 @@ import { random } from "./random.ts";
 const { closeSync, existsSync, mkdirSync, openSync, readFileSync, statSync, writeSync } = fs;
 const isShim = basename(process.argv[1] ?? "") === "shim.cjs";
 const isDaemon = process.argv[2] === "daemon";
-// A run's folder is home/run/<plan>/<ticket>/<run>.
-const home = isShim ? join(process.argv[2] ?? "", "../../../..") : (process.env.ORCHESTRATOR_HOME ?? "");
+// Shims are named the folder of all runs.
+const home = isShim ? join(process.argv[2] ?? "", "..") : (process.env.ORCHESTRATOR_HOME ?? "");
 const base = dirname(home);
 const faults: Faults | undefined = read(join(base, "faults.json"));
 const roomFile = join(base, "room.json");
@@ -24,15 +24,14 @@ type Functions = Record<string, Call>;
 
 if (faults && (isShim || isDaemon)) {
   // In pid namespaces all shims have the same pid.
-  const place = [...(process.argv[2] ?? "")].reduce((hash, letter) => Math.imul(hash ^ letter.charCodeAt(0), 0x01000193), 0x811c9dc5);
-  const next = random(faults.seed + process.pid + place);
+  const next = random(faults.seed + process.pid + Number(process.hrtime.bigint() % 1_000_000n));
   const at = (place: string): void => {
     const { p, ms } = faults.stalls[place] ?? { p: 0, ms: 0 };
     if (next() < p) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, next() * ms);
     if (isDue(faults, place) || next() < faults.p) die(place);
   };
   for (const functions of [fs.promises, fs, child]) wrapPoints(functions as unknown as Functions, at);
-  limitRoom(fs as unknown as Functions);
+  limitWrites(fs as unknown as Functions, at);
   syncBuiltinESMExports();
 }
 
@@ -83,7 +82,8 @@ function wrapPoints(functions: Functions, at: (place: string) => void): void {
         return result;
       };
       const result = call(...args);
-      return isAsync ? (result as Promise<unknown>).then((value) => after(halfWay(value, here, at))) : after(result);
+      if (name === "openSync") halvesOf.set(result as number, args[1] === "r" ? [] : here.filter(({ half }) => half));
+      return isAsync ? (result as Promise<unknown>).then(after) : after(result);
     };
   }
 }
@@ -93,24 +93,8 @@ function targetOf(name: string, args: unknown[]): string {
   return String(args[name.startsWith("link") || name.startsWith("rename") ? 1 : 0]);
 }
 
-/** Files that are opened to be written can have their writer die over half of it; a full disk takes as little. */
-function halfWay(value: unknown, here: Point[], at: (place: string) => void): unknown {
-  const halves = here.filter(({ half }) => half);
-  if (halves.length === 0) return value;
-  const handle = value as fs.promises.FileHandle & { write: Call };
-  const write = handle.write.bind(handle) as (bytes: Buffer, from: number, length?: number) => Promise<{ bytesWritten: number }>;
-  const half = async (bytes: Buffer, from = 0) => {
-    const allowed = roomFor(bytes.length - from);
-    if (halves.some(({ name }) => faults?.once[`half-${name}`] !== undefined)) {
-      const { bytesWritten } = await write(bytes, from, Math.ceil((bytes.length - from) / 2));
-      for (const { name } of halves) at(`half-${name}`);
-      return { bytesWritten };
-    }
-    const { bytesWritten } = await write(bytes, from, allowed);
-    return { bytesWritten };
-  };
-  return Object.assign(handle, { write: half });
-}
+/** Descriptor → the points of the file behind it, whose writer may die over half of it. */
+const halvesOf = new Map<number, Point[]>();
 
 let level = "";
 let left = Number.POSITIVE_INFINITY;
@@ -127,11 +111,22 @@ function roomFor(bytes: number): number {
   throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC", errno: -28, syscall: "write" });
 }
 
-function limitRoom(functions: Functions): void {
+/** Lets a writer die over half of what it writes, and a full disk take as little. */
+function limitWrites(functions: Functions, at: (place: string) => void): void {
   const { writeFileSync } = fs;
+  functions.closeSync = ((fd: number) => {
+    halvesOf.delete(fd);
+    closeSync(fd);
+  }) as Call;
   functions.writeSync = ((fd: number, bytes: Uint8Array | string, from: number = 0) => {
     const buffer = typeof bytes === "string" ? Buffer.from(bytes) : bytes;
-    return writeSync(fd, buffer, from, fd < 3 ? buffer.length - from : roomFor(buffer.length - from));
+    const length = buffer.length - from;
+    if (fd < 3) return writeSync(fd, buffer, from, length);
+    const halves = halvesOf.get(fd) ?? [];
+    if (!halves.some(({ name }) => faults?.once[`half-${name}`] !== undefined)) return writeSync(fd, buffer, from, roomFor(length));
+    const written = writeSync(fd, buffer, from, Math.ceil(length / 2));
+    for (const { name } of halves) at(`half-${name}`);
+    return written;
   }) as Call;
   functions.writeFileSync = ((file: string, text: string, options?: fs.WriteFileOptions) => {
     const buffer = Buffer.from(text);

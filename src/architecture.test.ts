@@ -224,8 +224,8 @@ describe("the sources", () => {
     expect(samples.filter((line) => !destructive.test(line))).toEqual([]);
     const others = programSources().filter((file) => !owners.includes(file));
     expect(linesMatching(others, destructive)).toEqual([]);
-    // Beside trash: temporary folders, and the trace that a run of an agent leaves.
-    const treeOwners = ["src/git/trash.ts", "src/lib/temp-dir.ts", "src/phases/checkout-guard.ts"];
+    // Beside trash: temporary folders, the trace that a run of an agent leaves, and the secrets that its program was given.
+    const treeOwners = ["src/git/trash.ts", "src/lib/temp-dir.ts", "src/phases/checkout-guard.ts", "src/phases/private-files.ts"];
     const trees = others.filter((file) => !treeOwners.includes(file));
     expect(linesMatching(trees, /\brm(?:Sync)?\(.*recursive|\brimraf\b|"rm", "-|\["-rf/)).toEqual([]);
     const callers = programSources().filter((file) => readFileSync(join(root, file), "utf8").includes('/discard.ts"'));

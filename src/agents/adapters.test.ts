@@ -217,12 +217,12 @@ describe("gemini", () => {
   const closed = { hooksConfig: { enabled: false }, mcp: { allowed: ["-"] }, tools: { discoveryCommand: "", callCommand: "" } };
   const general = { enableAutoUpdate: false, enableAutoUpdateNotification: false, maxAttempts: 3 };
   const settings = (changes: Partial<AgentRequest>) =>
-    JSON.parse(run({ command: "gemini", isRootOnly: true, ...changes }).files["gemini-settings.json"] ?? "");
+    JSON.parse(run({ command: "gemini", isRootOnly: true, ...changes }).files["private/gemini-settings.json"] ?? "");
 
   it("as root its settings keep the repository from running anything, unless it is trusted", () => {
     expect(run({ command: "gemini", isRootOnly: true, repoSettings: [".gemini"] })).toMatchObject({
       argv: [...start, "--extensions", "none", "--session-id", id],
-      env: { GEMINI_CLI_NO_RELAUNCH: "true", GEMINI_CLI_SYSTEM_SETTINGS_PATH: "/run/7/gemini-settings.json" },
+      env: { GEMINI_CLI_NO_RELAUNCH: "true", GEMINI_CLI_SYSTEM_SETTINGS_PATH: "/run/7/private/gemini-settings.json" },
       stop: { signal: "SIGTERM", graceMs: 5000 },
       stdinPrefix: "\n",
       notes: [],
@@ -242,8 +242,8 @@ describe("gemini", () => {
 
   it("limits on tools are rules, also those with a pattern", () => {
     const limited = run({ command: "gemini", readOnly: true, allowedTools: ["Read", "Bash(git diff *)", "mcp__x__y", "Read(src/*)"] });
-    expect(limited.argv.slice(-2)).toEqual(["--policy", "/run/7/gemini-policy.toml"]);
-    expect(limited.files["gemini-policy.toml"]?.split("\n\n")).toEqual([
+    expect(limited.argv.slice(-2)).toEqual(["--policy", "/run/7/private/gemini-policy.toml"]);
+    expect(limited.files["private/gemini-policy.toml"]?.split("\n\n")).toEqual([
       '[[rule]]\ntoolName = ["replace", "write_file"]\ndecision = "deny"\npriority = 950',
       '[[rule]]\ntoolName = "*"\ndecision = "deny"\npriority = 800',
       '[[rule]]\ntoolName = "read_file"\ndecision = "allow"\npriority = 900',
@@ -326,11 +326,11 @@ describe("effort and outputSchema", () => {
   it("claude and codex take both", () => {
     expect(args("claude")).toEqual({ more: ["--effort", "high", "--json-schema", '{"type":"object"}'], files: [], notes: [] });
     expect(args("codex")).toEqual({
-      more: ['model_reasoning_effort="high"', "--output-schema", "/run/7/output-schema.json"],
-      files: ["output-schema.json"],
+      more: ['model_reasoning_effort="high"', "--output-schema", "/run/7/private/output-schema.json"],
+      files: ["private/output-schema.json"],
       notes: [],
     });
-    expect(run({ command: "codex", outputSchema }).files["output-schema.json"]).toBe('{\n  "type": "object"\n}\n');
+    expect(run({ command: "codex", outputSchema }).files["private/output-schema.json"]).toBe('{\n  "type": "object"\n}\n');
   });
 
   it("the others take an effort at most, and say so", () => {

@@ -40,12 +40,15 @@ export interface AgentRequest {
   cli?: CliFacts;
 }
 
+/** What lies here in a run's folder is for the run's program alone, and goes when the run is over, however it ends. */
+export const privateFolder = "private";
+
 /** How to start an agent. Plain data; starting it is the executors' business. */
 export interface AgentCommand {
   argv: string[];
   /** Variables that this CLI needs besides the allowed environment; the configuration's own come after them. */
   env: Record<string, string>;
-  /** Names and texts of files that it reads in the run's folder. They may hold secrets, and go when the run is over. */
+  /** Files that it reads in the run's folder, by their path there, below `privateFolder`. They may hold secrets. */
   files: Record<string, string>;
   /** `file`: this CLI loses the end of its output when stdout is a pipe. */
   stdout: "file" | "pump";
@@ -78,8 +81,6 @@ export interface Capabilities {
   outputSchema: boolean;
   /** It can be given MCP servers for one run. */
   mcpServers: boolean;
-  /** It can be told how much money a run may cost. */
-  budget: boolean;
   structuredStream: boolean;
 }
 

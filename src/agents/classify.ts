@@ -77,6 +77,18 @@ function byStatus(status: number): FailureCategory | undefined {
   return status === 408 || (status >= 500 && status <= 599) ? "unavailable" : undefined;
 }
 
+/**
+ * The program does not begin the conversation it is told to go on with: it does not know it, cannot read it, or has it open
+ * elsewhere.
+ */
+const noSession =
+  /\b(?:conversation|session)\b.{0,60}\b(?:not (?:be )?found|already (?:in use|used)|in use\b|used by|does(?: not|n't) exist|no longer exists)|\b(?:no|unknown|invalid|(?:not|n't) find|requires a valid)\b (?:(?:a|any|such|the|saved|previous|prior|earlier|existing|matching|stored) )*(?:conversation|session|thread|rollout)s?\b|\bsession\b.{0,20}\b(?:corrupt\w*|unreadable|damaged)|\bsession .{0,50}\bis not a uuid|\b(?:error|failed|unable) (?:to )?resum\w* |\bsession\b.{0,60}\balready exists/i;
+
+/** Whether an error is about a conversation that could not be gone on with. */
+export function isAboutSession(message: string): boolean {
+  return noSession.test(plain(message));
+}
+
 /** Families of wording, in order: the first that fits decides. Each is words that belong together, in either order where people use both. */
 const byWords: [RegExp, FailureCategory][] = [
   [/\bprompt budget\b|\bloop (?:was )?detected|\bdetected an? .{0,20}\bloop\b/i, "stuck"],
@@ -90,10 +102,7 @@ const byWords: [RegExp, FailureCategory][] = [
     /(?<!--)\b(?:maximum|max|limit of|too many)\b[ -](?:\w+ ){0,3}(?:turns|steps|iterations|continuations|cost)\b|\b(?:turn|step|iteration|cost)s? (?:limit|cap)\b|\bafter \d+ (?:turns|steps|iterations)\b|\b(?:turns|steps|iterations|cost)\b.{0,25}\b(?:used up|exceed\w*|reached|exhausted)|\b(?:exceed\w*|reach\w*|over|used up)\b.{0,25}\bbudget|\bbudget\b.{0,25}(?:exceed|reached|used up|exhaust)/i,
     "budget",
   ],
-  [
-    /\b(?:conversation|session)\b.{0,60}\b(?:not (?:be )?found|already (?:in use|used)|in use\b|used by|does(?: not|n't) exist|no longer exists)|\b(?:no|unknown|invalid|(?:not|n't) find|requires a valid)\b (?:(?:a|any|such|the|saved|previous|prior|earlier|existing|matching|stored) )*(?:conversation|session|thread|rollout)s?\b|\bsession\b.{0,20}\b(?:corrupt\w*|unreadable|damaged)|\bsession .{0,50}\bis not a uuid|\b(?:error|failed|unable) (?:to )?resum\w* |\bsession\b.{0,60}\balready exists/i,
-    "environment",
-  ],
+  [noSession, "environment"],
   [
     /\b(?:prompt|input|context|conversation|transcript|request body|payload)\b.{0,30}\b(?:too (?:long|large|big)|exceed\w*|outgr\w+|overflow\w*)|\b(?:exceed\w*|beyond|larger than|longer than|over)\b.{0,40}\b(?:context|output token|token maximum|maximum (?:length|number of tokens))|\bout of (?:room|space|tokens)\b.{0,30}\bcontext|\bcontext (?:window|length|limit|size)\b.{0,40}\b(?:full|exceed\w*|reached|exhausted|overflow\w*|used up)|\bmaximum context|\brequest (?:is |was |entity )?too (?:large|long|big)|output (?:token|length) (?:maximum|limit)|\bmax(?:imum)?[_ ](?:output[_ ])?tokens\b|\btoken count\b|\b(?:not|n't|no longer) fits?\b.{0,40}\bcontext|\b(?:reduce|shorten|trim|compact)\w*\b.{0,30}\b(?:length|prompt|input|context|conversation|messages)\b/i,
     "stuck",
@@ -249,8 +258,12 @@ function written(text: string | undefined): FailureCategory | undefined {
 
 function spoken(text: string | undefined): FailureCategory | undefined {
   if (!text) return undefined;
-  const plain = unescaped(text).replace(/[\u2018\u2019]/g, "'");
-  return byWords.find(([pattern]) => pattern.test(plain))?.[1];
+  const words = plain(text);
+  return byWords.find(([pattern]) => pattern.test(words))?.[1];
+}
+
+function plain(text: string): string {
+  return unescaped(text).replace(/[\u2018\u2019]/g, "'");
 }
 
 /** A request that the provider understood to be wrong may be about anything. */

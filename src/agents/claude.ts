@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type Adapter, type AgentRequest, isUuid } from "./agent.ts";
+import { type Adapter, type AgentRequest, isUuid, privateFolder } from "./agent.ts";
 import { argumentProblems, droppedNotes, flagValue, hasFlag, setByUs, type UnwantedFlag, unknownFlags, withoutFlags } from "./args.ts";
 import { capabilitiesOf, knows, type Probing, type Send, sender } from "./cli-facts.ts";
 import { mcpFile, serversOf } from "./mcp.ts";
@@ -19,7 +19,7 @@ const permissionFlags: UnwantedFlag[] = [
   { names: ["--permission-mode"], values: 1, why: "would lift the limit on tools", hint: "" },
 ];
 
-const mcpFileName = "claude-mcp.json";
+const mcpFileName = `${privateFolder}/claude-mcp.json`;
 const editingTools = ["Edit", "Write", "NotebookEdit"];
 
 const quiet = { DISABLE_AUTOUPDATER: "1", CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1" };
@@ -44,7 +44,7 @@ const probing: Probing = {
     effort: ["--effort"],
     outputSchema: ["--json-schema"],
     mcpServers: ["--mcp-config"],
-    budget: ["--max-budget-usd"],
+    maxUsd: ["--max-budget-usd"],
   },
   limits: [
     ...["--disallowedTools", "--disallowed-tools", "--allowedTools", "--allowed-tools", "--tools", "--permission-mode"],
@@ -67,7 +67,6 @@ export const claude: Adapter = {
     effort: true,
     outputSchema: true,
     mcpServers: true,
-    budget: true,
     structuredStream: true,
   },
   probing,

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type Adapter, type AgentRequest, isUuid } from "./agent.ts";
+import { type Adapter, type AgentRequest, isUuid, privateFolder } from "./agent.ts";
 import { argumentProblems, droppedNotes, hasFlag, setByUs, type UnwantedFlag, unknownFlags, withoutFlags } from "./args.ts";
 import { type Probing, type Send, sender } from "./cli-facts.ts";
 import { json, type McpServer, serversOf } from "./mcp.ts";
@@ -40,7 +40,7 @@ const sandboxNames = sandboxFlags.flatMap((sandbox) => sandbox.names);
  */
 const defaultSandbox = ["-s", "workspace-write", "-c", "sandbox_workspace_write.network_access=true"];
 
-const schemaFile = "output-schema.json";
+const schemaFile = `${privateFolder}/output-schema.json`;
 
 const probing: Probing = {
   tested: "0.169.0",
@@ -76,7 +76,6 @@ export const codex: Adapter = {
     effort: true,
     outputSchema: true,
     mcpServers: true,
-    budget: false,
     structuredStream: true,
   },
   probing,

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type Adapter, type AgentRequest, isUuid } from "./agent.ts";
+import { type Adapter, type AgentRequest, isUuid, privateFolder } from "./agent.ts";
 import { argumentProblems, droppedNotes, schemaNote, setByUs, type UnwantedFlag, unknownFlags, withoutFlags } from "./args.ts";
 import { type Probing, type Send, sender } from "./cli-facts.ts";
 import { mcpFile, serversOf } from "./mcp.ts";
@@ -13,7 +13,7 @@ const toolFlags: UnwantedFlag[] = [
   { names: ["--available-tools"], values: 1, why: "gives way to the phase's own limit on tools", hint: "" },
 ];
 
-const mcpFileName = "copilot-mcp.json";
+const mcpFileName = `${privateFolder}/copilot-mcp.json`;
 const kinds = { local: { type: "local", tools: ["*"] }, remote: { type: "http", tools: ["*"] } };
 
 /** What workflows call a tool (Claude Code's names), and what copilot calls it. */
@@ -67,7 +67,6 @@ export const copilot: Adapter = {
     effort: true,
     outputSchema: false,
     mcpServers: true,
-    budget: false,
     structuredStream: true,
   },
   probing,

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { type Adapter, type AgentRequest, isUuid } from "./agent.ts";
+import { type Adapter, type AgentRequest, isUuid, privateFolder } from "./agent.ts";
 import { argumentProblems, droppedNotes, hasFlag, refusal, schemaNote, setByUs, unknownFlags, withoutFlags } from "./args.ts";
 import { type Probing, type Send, sender } from "./cli-facts.ts";
 import { json, type McpServer, serversOf } from "./mcp.ts";
@@ -10,8 +10,8 @@ const ours = [
   ...setByUs(0, ["--acp", "--experimental-acp"]),
 ];
 
-const settingsFile = "gemini-settings.json";
-const policyFile = "gemini-policy.toml";
+const settingsFile = `${privateFolder}/gemini-settings.json`;
+const policyFile = `${privateFolder}/gemini-policy.toml`;
 
 /** What workflows call a tool (Claude Code's names), and what gemini calls it. */
 const toolNames: Record<string, string> = {
@@ -64,7 +64,6 @@ export const gemini: Adapter = {
     effort: false,
     outputSchema: false,
     mcpServers: true,
-    budget: false,
     structuredStream: true,
   },
   probing,

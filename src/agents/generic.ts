@@ -17,7 +17,6 @@ export function generic(name: string): Adapter {
       effort: false,
       outputSchema: false,
       mcpServers: false,
-      budget: false,
       structuredStream: false,
     },
     probing: null,

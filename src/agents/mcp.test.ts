@@ -1,10 +1,10 @@
 import { execFileSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { tempDir } from "../testing/temp.ts";
 import { knownAdapters } from "./adapters.ts";
-import type { Adapter, AgentCommand } from "./agent.ts";
+import type { Adapter, AgentCommand, AgentRequest } from "./agent.ts";
 import { generic } from "./generic.ts";
 import type { McpServer } from "./mcp.ts";
 
@@ -17,9 +17,9 @@ const servers: Record<string, McpServer> = {
 };
 
 /** `files` as every CLI is told of it: a script sets its variables. */
-const started = { command: "/bin/sh", args: ["/run/7/mcp-0.sh"], env: {} };
+const started = { command: "/bin/sh", args: ["/run/7/private/mcp-0.sh"], env: {} };
 
-function run(adapter: Adapter, mcpServers?: Record<string, McpServer>, runDir = "/run/7"): AgentCommand {
+function run(adapter: Adapter, mcpServers?: Record<string, McpServer>, runDir = "/run/7", more: Partial<AgentRequest> = {}): AgentCommand {
   const session = { kind: "new", id: "11111111-2222-4333-8444-555555555555" } as const;
   const request = {
     command: adapter.provider,
@@ -31,7 +31,7 @@ function run(adapter: Adapter, mcpServers?: Record<string, McpServer>, runDir = 
     isRoot: false,
     isRootOnly: true,
   };
-  return adapter.command({ ...request, ...(mcpServers === undefined ? {} : { mcpServers }) });
+  return adapter.command({ ...request, ...more, ...(mcpServers === undefined ? {} : { mcpServers }) });
 }
 
 function adapterNamed(name: string): Adapter {
@@ -40,7 +40,7 @@ function adapterNamed(name: string): Adapter {
   return found;
 }
 
-const file = (command: AgentCommand, name: string) => JSON.parse(command.files[name] ?? "");
+const file = (command: AgentCommand, name: string) => JSON.parse(command.files[`private/${name}`] ?? "");
 
 describe("MCP servers of the configuration", () => {
   it.each(knownAdapters.map((adapter) => [adapter.provider, adapter] as const))(
@@ -48,6 +48,15 @@ describe("MCP servers of the configuration", () => {
     (_, adapter) => {
       const { argv } = run(adapter, servers);
       expect(argv.filter((arg) => arg.includes("secret"))).toEqual([]);
+    },
+  );
+
+  it.each(knownAdapters.map((adapter) => [adapter.provider, adapter] as const))(
+    "P12 %s: what it reads in the run's folder goes with the run",
+    (_, adapter) => {
+      const all = { outputSchema: { type: "object" }, allowedTools: ["Read"], maxTurns: 3, readOnly: true };
+      const names = Object.keys(run(adapter, servers, "/run/7", all).files);
+      expect(names.filter((name) => !name.startsWith("private/"))).toEqual([]);
     },
   );
 
@@ -61,7 +70,7 @@ describe("MCP servers of the configuration", () => {
   it("claude reads a file, and nothing but it", () => {
     const command = run(adapterNamed("claude"), servers);
     const at = command.argv.indexOf("--mcp-config");
-    expect(command.argv.slice(at, at + 3)).toEqual(["--mcp-config", "/run/7/claude-mcp.json", "--strict-mcp-config"]);
+    expect(command.argv.slice(at, at + 3)).toEqual(["--mcp-config", "/run/7/private/claude-mcp.json", "--strict-mcp-config"]);
     expect(file(command, "claude-mcp.json")).toEqual({
       mcpServers: { files: started, plain: servers.plain, web: { type: "http", ...servers.web } },
     });
@@ -70,12 +79,12 @@ describe("MCP servers of the configuration", () => {
   it("codex gets settings; variables come from a script, headers from its environment", () => {
     const { argv, env, files, notes } = run(adapterNamed("codex"), { ...servers, "a b": { command: "x", args: [], env: {} } });
     expect(argv.filter((arg) => arg.startsWith("mcp_servers"))).toEqual([
-      'mcp_servers.files={command="/bin/sh",args=["/run/7/mcp-0.sh"],default_tools_approval_mode="approve"}',
+      'mcp_servers.files={command="/bin/sh",args=["/run/7/private/mcp-0.sh"],default_tools_approval_mode="approve"}',
       'mcp_servers.plain={command="plain-server",args=[],default_tools_approval_mode="approve"}',
       'mcp_servers.web={url="https://example.invalid/mcp",env_http_headers={"Authorization"="ORCH_MCP_SECRET_web_0"},default_tools_approval_mode="approve"}',
     ]);
     expect(env).toEqual({ ORCH_MCP_SECRET_web_0: `Bearer ${secret}` });
-    expect(Object.keys(files)).toEqual(["mcp-0.sh"]);
+    expect(Object.keys(files)).toEqual(["private/mcp-0.sh"]);
     expect(notes).toEqual(['codex takes no MCP server of the name "a b"; it goes without']);
   });
 
@@ -88,7 +97,7 @@ describe("MCP servers of the configuration", () => {
       },
     });
     const copilot = run(adapterNamed("copilot"), servers);
-    expect(copilot.argv).toContain("@/run/7/copilot-mcp.json");
+    expect(copilot.argv).toContain("@/run/7/private/copilot-mcp.json");
     expect(file(copilot, "copilot-mcp.json")).toEqual({
       mcpServers: {
         files: { type: "local", tools: ["*"], ...started },
@@ -97,7 +106,7 @@ describe("MCP servers of the configuration", () => {
       },
     });
     expect(file(run(adapterNamed("opencode"), servers), "opencode.json").mcp).toEqual({
-      files: { type: "local", command: ["/bin/sh", "/run/7/mcp-0.sh"], environment: {} },
+      files: { type: "local", command: ["/bin/sh", "/run/7/private/mcp-0.sh"], environment: {} },
       plain: { type: "local", command: ["plain-server"], environment: {} },
       web: { type: "remote", ...servers.web },
     });
@@ -115,10 +124,13 @@ describe("MCP servers of the configuration", () => {
     const program = "process.stdout.write(JSON.stringify([process.env.TOKEN, ...process.argv.slice(1)]))";
     const server = { command: process.execPath, args: ["-e", program, "a b", "it's", variables], env: { TOKEN: secret } };
     const { files } = run(adapterNamed("codex"), { server }, dir);
-    writeFileSync(join(dir, "mcp-0.sh"), files["mcp-0.sh"] ?? "");
-    const said = execFileSync("/bin/sh", [join(dir, "mcp-0.sh")], { encoding: "utf8" });
+    mkdirSync(join(dir, "private"));
+    writeFileSync(join(dir, "private", "mcp-0.sh"), files["private/mcp-0.sh"] ?? "");
+    const said = execFileSync("/bin/sh", [join(dir, "private", "mcp-0.sh")], { encoding: "utf8" });
     expect(JSON.parse(said)).toEqual([secret, "a b", "it's", variables]);
-    expect(Object.keys(run(adapterNamed("claude"), { server: { command: "x", args: ["$HOME"], env: {} } }).files)).toContain("mcp-0.sh");
+    expect(Object.keys(run(adapterNamed("claude"), { server: { command: "x", args: ["$HOME"], env: {} } }).files)).toContain(
+      "private/mcp-0.sh",
+    );
   });
 
   it("gemini takes servers and a limit on turns only where nobody but root could have written them", () => {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { AgentRequest } from "./agent.ts";
+import { type AgentRequest, privateFolder } from "./agent.ts";
 
 /** An MCP server of the configuration, with the values of its variables or headers. */
 export type McpServer = { command: string; args: string[]; env: Record<string, string> } | { url: string; headers: Record<string, string> };
@@ -15,8 +15,9 @@ export function serversOf({ mcpServers = {}, runDir }: Pick<AgentRequest, "mcpSe
   const files: Record<string, string> = {};
   const servers = Object.entries(mcpServers).map(([name, server], i): [string, McpServer] => {
     if ("url" in server || !needsScript(server)) return [name, server];
-    files[`mcp-${i}.sh`] = script(server);
-    return [name, { command: "/bin/sh", args: [join(runDir, `mcp-${i}.sh`)], env: {} }];
+    const file = `${privateFolder}/mcp-${i}.sh`;
+    files[file] = script(server);
+    return [name, { command: "/bin/sh", args: [join(runDir, file)], env: {} }];
   });
   return { servers, files };
 }

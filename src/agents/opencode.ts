@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { Adapter, AgentRequest } from "./agent.ts";
+import { type Adapter, type AgentRequest, privateFolder } from "./agent.ts";
 import { argumentProblems, droppedNotes, refusal, schemaNote, setByUs, unknownFlags, withoutFlags } from "./args.ts";
 import { type Probing, type Send, sender } from "./cli-facts.ts";
 import { json, type McpServer, serversOf } from "./mcp.ts";
@@ -9,7 +9,7 @@ const ours = [
   ...setByUs(0, ["--continue", "-c", "--fork", "--share", "--interactive", "-i"]),
 ];
 
-const configFile = "opencode.json";
+const configFile = `${privateFolder}/opencode.json`;
 
 /** What workflows call a tool (Claude Code's names), and what opencode calls the permission for it. */
 const permissions: Record<string, string> = {
@@ -61,7 +61,6 @@ export const opencode: Adapter = {
     effort: true,
     outputSchema: false,
     mcpServers: true,
-    budget: false,
     structuredStream: true,
   },
   probing,

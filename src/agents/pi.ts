@@ -65,7 +65,6 @@ export const pi: Adapter = {
     effort: true,
     outputSchema: false,
     mcpServers: false,
-    budget: false,
     structuredStream: true,
   },
   probing,

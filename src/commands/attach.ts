@@ -5,6 +5,7 @@ import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import type { Intent } from "../domain/event.ts";
 import type { Session } from "../domain/session.ts";
+import { loadTicket } from "../state/load.ts";
 import type { Ending } from "./command.ts";
 import { userOf } from "./intents.ts";
 import { openLog } from "./log.ts";
@@ -86,6 +87,11 @@ function ticketNow(config: Config, where: Where): ReturnType<typeof readTicket> 
   return readTicket(world, where);
 }
 
+/** One ticket's files are read often, all of them only once it matters. A ticket that is gone has no run. */
+function hasRun({ stateDir }: Config, where: Where): boolean {
+  return loadTicket({ stateDir, ...where }, Date.now(), true).ticket?.activity.state === "running";
+}
+
 /** Waits until the ticket has no run; says how to end when it is told to stop first. Where no daemon does it, the run's result is read here. */
 async function untilStopped(context: Context, config: Config, where: Where): Promise<Ending | undefined> {
   const signals = onStopSignals();
@@ -95,7 +101,7 @@ async function untilStopped(context: Context, config: Config, where: Where): Pro
   });
   const deadline = performance.now() + stopPatienceMs;
   try {
-    while (ticketNow(config, where).ticket.activity.state === "running") {
+    while (hasRun(config, where)) {
       if (isAsked) return signals.ending();
       if (performance.now() > deadline) {
         throw new UserError(`The run of ${where.planId}/${where.ticketId} has not ended.`, {

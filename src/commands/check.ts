@@ -1,12 +1,16 @@
 import type { Context } from "../app.ts";
+import { createCosts } from "../daemon/costs.ts";
+import type { Config } from "../domain/config.ts";
 import type { Finding } from "../domain/errors.ts";
+import { instant } from "../domain/time.ts";
+import { amountText, budgetsOf } from "../engine/budget.ts";
 import { checkWorkflow } from "../engine/check-workflow.ts";
-import { type PlanView, workflowOf } from "../engine/world.ts";
+import { type PlanView, type World, workflowOf } from "../engine/world.ts";
 import { loadConfig } from "../inputs/config.ts";
 import { lintWorkflowFile } from "../inputs/lint.ts";
 import { listWorkflows } from "../inputs/workflows.ts";
 import type { Problem } from "../state/json.ts";
-import { doubleMembers } from "../state/json-places.ts";
+import { doubleMembers, placeOf } from "../state/json-places.ts";
 import { planFile, ticketFile } from "../state/layout.ts";
 import { placeFindings, textOf } from "./check-places.ts";
 import type { Ending } from "./command.ts";
@@ -34,7 +38,7 @@ export async function run(context: Context, _args: string[], options: { json?: b
     }
   }
   for (const view of world.plans.values()) findings.push(...planFindings(view, config.stateDir), ...doubleFindings(view, config.stateDir));
-  findings.push(...(await placeFindings(world, config)));
+  findings.push(...capFindings(world, config), ...(await placeFindings(world, config)));
   if (options.json) printData(context, { findings });
   else {
     printFindings(context, findings);
@@ -78,6 +82,39 @@ function planFindings(view: PlanView, stateDir: string): Finding[] {
     }
   }
   return findings;
+}
+
+/** Caps in which not even one run fits: what counts against them would wait for ever. */
+function capFindings(world: World, config: Config): Finding[] {
+  const costs = createCosts({ config: () => config, world, now: () => instant(Date.now()), log: { warn: () => {} } });
+  const budgets = budgetsOf(world, costs.spending());
+  const findings = new Map<string, Finding>();
+  for (const view of world.plans.values()) {
+    const { id } = view.plan;
+    for (const ticket of view.tickets.values()) {
+      const workflow = workflowOf(view, ticket);
+      if (ticket.activity.state === "finished" || typeof workflow === "string") continue;
+      for (const phase of workflow.phases) {
+        for (const { of, unit, limit, needs } of budgets.tooSmall(view, ticket, phase)) {
+          const field = of === "day" ? "budgetUsdPerDay" : unit === "usd" ? "budgetUsd" : "budgetTokens";
+          const file =
+            of === "day" ? config.file : of === "plan" ? planFile(config.stateDir, id) : ticketFile(config.stateDir, id, ticket.ticketId);
+          const need = amountText(needs ?? 0, unit);
+          const finding: Finding = {
+            severity: "error",
+            rule: "budget-too-small",
+            file,
+            ...(of === "day" ? {} : placeOf(textOf(file) ?? "", [field])),
+            field,
+            message: `a run of "${phase.id}" is taken to need ${need}, so none ever starts under a cap of ${amountText(limit, unit)}`,
+            fix: `raise it to ${need} or more, or lower ${unit === "usd" ? "budgetUsd" : "budgetTokens"} of the phase`,
+          };
+          findings.set(JSON.stringify(finding), finding);
+        }
+      }
+    }
+  }
+  return [...findings.values()];
 }
 
 /** Members that a file has twice: the last one counts, and the others are gone with the next change. */

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { compileCache } from "../testing/home.ts";
 import { tempDir } from "../testing/temp.ts";
 
 const cli = join(import.meta.dirname, "..", "cli.ts");
@@ -35,6 +36,7 @@ export function makeHome(): Home {
     PATH: [dirname(process.execPath), "/usr/local/bin", "/usr/bin", "/bin"].join(delimiter),
     USER: "ada",
     GIT_CONFIG_GLOBAL: "/dev/null",
+    ...compileCache(),
   };
   const argv = (...args: string[]): [string, string[]] => [process.execPath, [cli, ...args]];
   const runWith = (more: Record<string, string>, ...args: string[]) =>

@@ -1,8 +1,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
+import { knownAdapters } from "../agents/adapters.ts";
 import { runCli } from "../testing/daemon.ts";
 import { testHome } from "../testing/home.ts";
+import { commands } from "./index.ts";
 
 const fixture = join(import.meta.dirname, "..", "agents", "fixtures", "claude-err-401.jsonl");
 
@@ -20,4 +22,10 @@ it("a demo with an agent that is not logged in says so and ends, with nothing le
   expect(code).toBe(7);
   expect(stderr).toContain("claude cannot work: ");
   expect(stderr).toContain("log in or update it, then run the demo again");
+});
+
+it("every agent that is known can work the demo", () => {
+  const options = commands.find(({ name }) => name === "demo")?.options ?? [];
+  const choices = options.find(({ flags }) => flags.startsWith("--agent"))?.choices;
+  expect(choices).toEqual(["scripted", ...knownAdapters.map(({ provider }) => provider)]);
 });

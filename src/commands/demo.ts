@@ -18,7 +18,7 @@ import { demoFiles, demoTickets } from "./demo-project.ts";
 
 const planId = "demo";
 
-type AgentName = "scripted" | "claude" | "codex" | "pi";
+type AgentName = "scripted" | "claude" | "codex" | "pi" | "gemini" | "copilot" | "opencode";
 
 /** What each agent of the demo is in the configuration. */
 const agents: Record<AgentName, () => { command: string; defaultArgs: string[] }> = {
@@ -26,6 +26,9 @@ const agents: Record<AgentName, () => { command: string; defaultArgs: string[] }
   claude: () => ({ command: "claude", defaultArgs: ["--dangerously-skip-permissions"] }),
   codex: () => ({ command: "codex", defaultArgs: [] }),
   pi: () => ({ command: "pi", defaultArgs: [] }),
+  gemini: () => ({ command: "gemini", defaultArgs: [] }),
+  copilot: () => ({ command: "copilot", defaultArgs: [] }),
+  opencode: () => ({ command: "opencode", defaultArgs: [] }),
 };
 
 /**

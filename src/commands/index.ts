@@ -464,7 +464,7 @@ export const commands: readonly Command[] = [
       {
         flags: "--agent <name>",
         summary: "who works (default: a scripted agent that needs no account)",
-        choices: ["scripted", "claude", "codex", "pi"],
+        choices: ["scripted", "claude", "codex", "pi", "gemini", "copilot", "opencode"],
       },
       { flags: "--dir <path>", summary: "where (default: a new temporary folder)" },
     ],

@@ -1,9 +1,10 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { limitsOf } from "../engine/world.ts";
 import { ledgerFile } from "../state/layout.ts";
 import { readLedger } from "../state/ledger.ts";
+import { runCli } from "../testing/daemon.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
 import { testRunner } from "../testing/runner.ts";
 import { until } from "../testing/until.ts";
@@ -14,6 +15,7 @@ import { createCosts } from "./costs.ts";
  * left; SPENT has a line for everything that the provider was really asked.
  */
 const pi = `#!/bin/bash
+case "$*" in *--help*|*--version*) exit 0;; esac
 while [ $# -gt 0 ]; do [ "$1" = --session ] && session=$2; shift; done
 cat > /dev/null
 trap 'exit 143' TERM
@@ -152,6 +154,35 @@ it("P7 a run that uses up its phase's own cap fails with the category budget", a
   expect(home.ticket("p", "T1").phaseHistory).toMatchObject([{ status: "failure", category: "budget", costUsd: 0.2 }]);
   expect(home.ticket("p", "T1").error).toBe('It used $0.20 of the $0.20 that a run of "work" may use.');
   expect(entriesOf(home)).toMatchObject([{ status: "failed", costUsd: 0.2, partial: true, agent: "pi", model: "m" }]);
+}, 60_000);
+
+it("P11 a cap in which no run fits is found by check, and somebody is told of it once", async () => {
+  const home = paidHome({ budget: ", budgetUsd: 0.45", plan: { budgetUsd: 0.4 }, tickets: 2 });
+  const notices = join(home.dir, "notices");
+  appendFileSync(join(home.home, "config.yaml"), `notifyCommand: cat >> ${notices}\n`);
+  const opened = await testRunner(home);
+  await ticksUntil(opened, () => existsSync(notices) && readFileSync(notices, "utf8").endsWith("\n"));
+  const told = () =>
+    readFileSync(notices, "utf8")
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+  const reason = 'Plan "p" may use $0.40: $0.00 are spent, and a run of "work" is taken to need $0.45. orchestrator budget p --usd 0.45';
+  expect(told()).toEqual([{ planId: "p", status: "out_of_budget", reason }]);
+  const { code, stdout } = await runCli(home, "check", "--json");
+  expect(code).toBe(8);
+  expect(JSON.parse(stdout).data.findings).toMatchObject([
+    {
+      severity: "error",
+      rule: "budget-too-small",
+      file: join(home.home, "state/plans/p/plan.json"),
+      field: "budgetUsd",
+      message: 'a run of "work" is taken to need $0.45, so none ever starts under a cap of $0.40',
+    },
+  ]);
+  setPlan(home, { budgetUsd: 0.42 });
+  await ticksUntil(opened, () => told().length > 1);
+  expect(told().slice(1)).toMatchObject([{ status: "out_of_budget", reason: expect.stringContaining("may use $0.42") }]);
 }, 60_000);
 
 it("the cap of a day keeps runs from starting, and is taken for spent after a restart", async () => {

@@ -1,4 +1,4 @@
-import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Config } from "../domain/config.ts";
@@ -69,6 +69,29 @@ describe("a run's entry in the ledger", () => {
       plans: new Map([["plan", { usd: 0.3, tokens: 1100 }]]),
       all: { runs: { usd: 0, tokens: 1 } },
     });
+  });
+
+  it("P7 of an unknown price for which nothing was kept back is told, until the price is added", async () => {
+    begin({ model: "my-model" });
+    write("exit.json", exitRecord({ stdoutBytes: 1, agent: agentReport("done", { spent: spent() }) }));
+    await costsOf().enter(ref, passed);
+    const teller = { agent: "a", model: "my-model", tellsTokens: true };
+    const keys = ["ticket usd plan/t1", "plan usd plan", "day usd 2026-11-21"];
+    expect(costsOf().spending().unknown).toEqual(new Map(keys.map((key) => [key, teller])));
+    const prices = { "my-model": { input: 1000, output: 0, cacheRead: 0, cacheWrite: 0 } };
+    expect(costsOf({ prices }).spending()).toMatchObject({ unknown: new Map(), today: { usd: 1 }, all: { runs: { usd: 1 } } });
+  });
+
+  it("of a program that tells nothing is told once it has passed; one that was cut off may have had no time to", async () => {
+    begin();
+    write("exit.json", exitRecord({ stdoutBytes: 1 }));
+    const cut = costsOf();
+    await cut.enter(ref, { type: "lost", at, runId: ref.runId, reason: "killed" });
+    expect(cut.spending().unknown).toEqual(new Map());
+    rmSync(file);
+    const whole = costsOf();
+    await whole.enter(ref, passed);
+    expect(whole.spending().unknown.get("plan tokens plan")).toEqual({ agent: "a", model: null, tellsTokens: false });
   });
 
   it("counts once while the run's end is yet to be committed", async () => {

@@ -45,7 +45,7 @@ const nothing: Amount = { usd: 0, tokens: 0 };
 export function createCosts({ config, world, now, log }: CostsParts): Costs {
   const ledgers = new Map<string, OpenLedger>();
   let version = 0;
-  let sums: { version: number; value: ReturnType<typeof sumCharges> } | undefined;
+  let sums: { version: number; prices: Config["prices"]; value: ReturnType<typeof sumCharges> } | undefined;
 
   function ledgerOf(planId: string): OpenLedger {
     const known = ledgers.get(planId);
@@ -63,9 +63,10 @@ export function createCosts({ config, world, now, log }: CostsParts): Costs {
     for (const planId of ledgers.keys()) if (!world.plans.has(planId)) forget(planId);
     for (const planId of world.plans.keys()) ledgerOf(planId);
     const day = dayOf(now());
-    if (sums?.version !== version || sums.value.day !== day) {
-      const charges = [...ledgers.values()].flatMap(({ entries }) => entries.map(chargeOf));
-      sums = { version, value: sumCharges(charges, day) };
+    const { prices } = config();
+    if (sums?.version !== version || sums.prices !== prices || sums.value.day !== day) {
+      const charges = [...ledgers.values()].flatMap(({ entries }) => entries.map((entry) => chargeOf(entry, prices)));
+      sums = { version, prices, value: sumCharges(charges, day) };
     }
     return sums.value;
   }
@@ -113,17 +114,27 @@ export function createCosts({ config, world, now, log }: CostsParts): Costs {
   };
 }
 
-/** What caps and sums count of an entry: what is not known, as what was kept back for it. */
-function chargeOf(entry: LedgerEntry): Charge {
-  const { planId, ticketId, phase, at, usage, costUsd, partial, status } = entry;
+/** What caps and sums count of an entry: what is not known, as what was kept back for it. A price that was added since counts. */
+function chargeOf(entry: LedgerEntry, prices: Config["prices"]): Charge {
+  const { planId, ticketId, phase, at, agent, model, usage, partial, status } = entry;
+  const costUsd = entry.costUsd ?? (usage && costOf({ byModel: [{ model, usage }], costUsd: null, partial }, undefined, prices).usd);
+  const tokens = usage === null ? 0 : tokensOf(usage);
+  // A run that was cut off may have told nothing by chance; one that used tokens, or came to its end, never will.
+  const never = tokens > 0 || status === "passed";
+  const isMissing = {
+    usd: never && costUsd === null && entry.reservedUsd === 0,
+    tokens: never && usage === null && entry.reservedTokens === 0,
+  };
+  const units = (["usd", "tokens"] as const).filter((unit) => isMissing[unit]);
   const ended = !partial && (status === "passed" || status === "failed");
   return {
     planId,
     ticketId,
     phase,
     at,
-    charged: { usd: costUsd ?? entry.reservedUsd, tokens: usage ? tokensOf(usage) : entry.reservedTokens },
-    isExample: { usd: ended && (costUsd ?? 0) > 0, tokens: ended && usage !== null && tokensOf(usage) > 0 },
+    charged: { usd: costUsd ?? entry.reservedUsd, tokens: usage ? tokens : entry.reservedTokens },
+    isExample: { usd: ended && (costUsd ?? 0) > 0, tokens: ended && tokens > 0 },
+    ...(units.length > 0 ? { unknown: { units, teller: { agent, model, tellsTokens: tokens > 0 } } } : {}),
   };
 }
 

@@ -46,6 +46,8 @@ export interface OpenOptions {
   select?: (planId: string, ticketId: string) => boolean;
   /** Given by a daemon: how it was started. */
   daemon?: Omit<DaemonFacts, "ready">;
+  /** Milliseconds between a change and the look for what removals left behind that follows it; tests do not wait long. */
+  housekeepingDelayMs?: number;
 }
 
 /** Other commands hold the lock for moments, and a daemon for one before it says who it is. */
@@ -91,7 +93,8 @@ export async function openRunner(options: OpenOptions): Promise<Opened> {
       ...select,
     });
     let fenced: Error | undefined;
-    const housekeeping = startHousekeeping({ world, config: () => config, log });
+    const delay = options.housekeepingDelayMs === undefined ? {} : { delayMs: options.housekeepingDelayMs };
+    const housekeeping = startHousekeeping({ world, config: () => config, log, ...delay });
     runner.onChange(housekeeping.poke);
     let seen = mtimeOf(config.file);
 

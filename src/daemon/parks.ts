@@ -82,7 +82,7 @@ export function openParks({ log, config, now, env }: ParksParts): AgentParks {
           notify(config(), log, { status: "agent_parked", reason: `${textOf(account)}. Sooner: orchestrator agents resume ${agent}` });
         else log.warn({ account }, textOf(account));
       } else if (known && (event.type === "passed" || isServed(event.category))) {
-        const park = meetService(known, activity.since);
+        const park = meetService(known, activity.since, `${before.planId}/${before.ticketId}/${event.runId}`);
         if (park === known) return;
         await put(account, park);
         log.info({ account }, textOf(account));

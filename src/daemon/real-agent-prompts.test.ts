@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { adapterFor } from "../agents/adapters.ts";
-import type { AgentRequest } from "../agents/agent.ts";
+import { type AgentRequest, privateFolder } from "../agents/agent.ts";
 import { probeAgent } from "../executors/agent-probe.ts";
 import { agentEnvironment } from "../testing/model-server/cli-home.ts";
 import { type Cli, scenario } from "../testing/model-server/script.ts";
@@ -35,7 +35,7 @@ async function bench(cli: Cli) {
     async run(prompt: string, more: string[] = [], changes: Partial<AgentRequest> = {}) {
       const session = { kind: "new", id: `${id.slice(0, -1)}${runs++}` } as const;
       const runDir = join(dir, `run${runs}`);
-      mkdirSync(runDir);
+      mkdirSync(join(runDir, privateFolder), { recursive: true });
       const args = [...defaultArgs[cli], ...more];
       const repoSettings = adapter.repoSettings.filter((path) => existsSync(join(repo, path)));
       const command = adapter.command({

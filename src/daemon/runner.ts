@@ -5,8 +5,8 @@ import type { RunRef } from "../domain/run.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import { epochMs, type Instant, instant } from "../domain/time.ts";
 import type { Workflow } from "../domain/workflow.ts";
-import { budgetsOf, budgetWait } from "../engine/budget.ts";
-import { type Decision, type Schedule, schedule } from "../engine/schedule.ts";
+import { budgetsOf, budgetWait, shortageText } from "../engine/budget.ts";
+import { type Decision, type Schedule, type Short, schedule } from "../engine/schedule.ts";
 import { transition } from "../engine/transition.ts";
 import { limitsOf, planStatus, workflowOf } from "../engine/world.ts";
 import type { Executor } from "../executors/executor.ts";
@@ -93,6 +93,8 @@ export function createRunner(parts: RunnerParts): Runner {
   let idle: { version: number; config: Config; parks: Parks; since: Instant; nextAt: Instant | undefined } | undefined;
   /** Why nothing new starts on this machine, as it was when last looked at. */
   let stopped: string | undefined;
+  /** The caps that people were told of, each at its height. */
+  const toldCaps = new Set<string>();
   let runningNow: { version: number; found: { planId: string; ticket: Ticket }[] } | undefined;
   /** When the programs of parked agents were last looked at, by the monotonic clock, and the look that is under way. */
   let programs: { at: number; looking?: Promise<void> } = { at: Number.NEGATIVE_INFINITY };
@@ -291,10 +293,24 @@ export function createRunner(parts: RunnerParts): Runner {
       });
   }
 
+  /** Once for each cap: whatever else waits for it does so for the same reason. */
+  function tellShort(short: Short[]): void {
+    for (const { planId, ticketId, phase, shortage } of short) {
+      const { of, unit, limit, unknown } = shortage;
+      const where = of === "day" ? {} : of === "plan" ? { planId } : { planId, ticketId };
+      const cap = JSON.stringify([of, where, unit, limit, unknown !== undefined]);
+      if (toldCaps.has(cap)) continue;
+      toldCaps.add(cap);
+      const { message, command } = shortageText(shortage, planId, ticketId, phase);
+      notify(parts.config(), log, { ...where, status: "out_of_budget", reason: command === undefined ? message : `${message} ${command}` });
+    }
+  }
+
   async function look(): Promise<void> {
     if (!dispatching || !isCurrent || closed) return;
     const at = now();
-    const { decisions, nextAt } = scheduleAt(at);
+    const { decisions, nextAt, short = [] } = scheduleAt(at);
+    tellShort(short);
     await Promise.all(decisions.map((decision) => report(decision, eventOf(decision, at))));
     clearTimeout(timer);
     if (nextAt !== undefined && !closed) timer = setTimeout(changed, Math.min(longestTimerMs, Math.max(1, epochMs(nextAt) - Date.now())));

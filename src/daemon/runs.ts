@@ -13,6 +13,7 @@ import { monotonicMs } from "../lib/monotonic.ts";
 import { isPassing } from "../lib/passing.ts";
 import { handlerOf } from "../phases/handlers.ts";
 import type { PhaseContext } from "../phases/phase.ts";
+import { removePrivateFiles } from "../phases/private-files.ts";
 
 /** Starts runs, watches over them and says what became of them. */
 export interface Runs {
@@ -63,15 +64,15 @@ export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, 
       const context = contextOf(ref);
       const begun = await handlerOf(context.phase.type).start(context);
       const run = runningOf(ref);
-      if (run === undefined) return;
-      if (run.stop) await report(ref, { type: "interrupted", at: now(), runId: ref.runId, reason: "It was stopped before it started." });
-      else if (begun.kind === "news") await report(ref, begun.event);
+      if (run === undefined) discard(ref);
+      else if (run.stop) await end(ref, { type: "interrupted", at: now(), runId: ref.runId, reason: "It was stopped before it started." });
+      else if (begun.kind === "news") await end(ref, begun.event);
       else {
         for (const note of begun.notes ?? []) ticketLog(log, ref.planId, ref.ticketId).warn({ run: ref.runId }, note);
         await executor.submit(begun.spec, begun.env, begun.prompt);
       }
     } catch (error) {
-      await report(ref, notStarted(ref, error));
+      await end(ref, notStarted(ref, error));
     } finally {
       starting.delete(key);
       submitted.set(key, monotonicMs());
@@ -115,7 +116,7 @@ export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, 
     } catch (error) {
       log.error({ err: error, ...ref }, "a run could not be read");
       if (!isPassing(error))
-        await report(ref, { type: "faulted", at: now(), runId: ref.runId, reason: `The run's records cannot be read: ${textOf(error)}` });
+        await end(ref, { type: "faulted", at: now(), runId: ref.runId, reason: `The run's records cannot be read: ${textOf(error)}` });
     } finally {
       looking.delete(key);
       if (!runningOf(ref)) submitted.delete(key);
@@ -141,7 +142,7 @@ export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, 
         `run ${ref.runId} of an earlier daemon: ${step.do}`,
       );
     }
-    if (step.do === "event") await report(ref, step.event);
+    if (step.do === "event") await end(ref, step.event);
     else if (step.do === "consume") await settle(ref, step.exit);
     else if (step.do === "adopt" && step.stopAgain) await executor.cancel(ref);
   }
@@ -176,7 +177,21 @@ export function createRuns({ executor, log, now, ticketOf, contextOf, runDirOf, 
       log.error({ err: error, ...ref }, "a result could not be used");
       event = { type: "faulted", at: now(), runId: ref.runId, reason: `Its result could not be used: ${textOf(error)}` };
     }
+    await end(ref, event);
+  }
+
+  /** Reports the end of a run. Its secrets go before that is recorded: after a crash in between, the run is looked at again. */
+  async function end(ref: RunRef, event: TicketEvent): Promise<void> {
+    discard(ref);
     await report(ref, event);
+  }
+
+  function discard(ref: RunRef): void {
+    try {
+      removePrivateFiles(runDirOf(ref));
+    } catch (error) {
+      log.error({ err: error, ...ref }, "what the run's program alone was to read could not be removed");
+    }
   }
 
   return {

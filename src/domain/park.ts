@@ -26,6 +26,8 @@ export interface Park {
   times: number;
   /** Runs at once that may try it out; 0 while it is parked. */
   limit: number;
+  /** The runs that were served since, as "plan/ticket/run". */
+  served?: string[];
   /** The agent's program is missing or incompatible; looking at it again tells when that is over. */
   program?: true;
 }

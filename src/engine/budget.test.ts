@@ -84,6 +84,47 @@ describe("what fits", () => {
   });
 });
 
+describe("P7 a run whose money is not known", () => {
+  const teller = { agent: "pi", model: "my-model", tellsTokens: true };
+  const unpriced = chargeOf({
+    charged: { usd: 0, tokens: 1000 },
+    isExample: { usd: false, tokens: true },
+    unknown: { units: ["usd"], teller },
+  });
+  const said = (world: ReturnType<typeof worldOf>, spending: Spending) =>
+    budgetWait(world, budgetsOf(world, spending), "plan", "t1")?.message;
+
+  it("is the last one under a cap of money, until its price or what it may cost is said", () => {
+    const world = worldOf([ready("t1")]);
+    expect(started(world, spendingOf([]))).toEqual(["t1"]);
+    expect(started(world, spendingOf([unpriced]))).toEqual([]);
+    expect(said(world, spendingOf([unpriced]))).toBe(
+      'Plan "plan" may use $1.00, and the price of model "my-model" is not known. Add it to "prices" in the configuration, or set budgetUsd of phase "work", or runEstimateUsd in the configuration.',
+    );
+    expect(started(world, spendingOf([unpriced], { estimateUsd: 0.3 }))).toEqual(["t1"]);
+    expect(started(worldOf([ready("t1")], { phase: { budgetUsd: 0.3 } }), spendingOf([unpriced]))).toEqual(["t1"]);
+  });
+
+  it("stops nothing where no cap of money holds, and under a day's cap nothing on the next day", () => {
+    expect(started(worldOf([ready("t1")], { plan: { budgetUsd: null, budgetTokens: 5000 } }), spendingOf([unpriced]))).toEqual(["t1"]);
+    const daily = worldOf([ready("t1")], { plan: { budgetUsd: null } });
+    expect(started(daily, spendingOf([unpriced], { perDayUsd: 1 }))).toEqual([]);
+    expect(started(daily, { ...spendingOf([], { perDayUsd: 1 }), ...sumCharges([unpriced], "2026-11-22") })).toEqual(["t1"]);
+  });
+
+  it("nor one of unknown tokens under a cap of tokens", () => {
+    const silent = {
+      ...unpriced,
+      unknown: { units: ["tokens"] as const, teller: { ...teller, tellsTokens: false } },
+      isExample: { usd: false, tokens: false },
+    };
+    const world = worldOf([ready("t1")], { plan: { budgetUsd: null, budgetTokens: 5000 } });
+    expect(said(world, spendingOf([silent]))).toBe(
+      'Plan "plan" may use 5000 tokens, and what runs of agent "pi" use is not known. To go on, set budgetTokens of phase "work": that much then counts.',
+    );
+  });
+});
+
 describe("what is said", () => {
   const said = (world: ReturnType<typeof worldOf>, spending: Spending, id = "t1") =>
     explain(world, "plan", id, { ...limits, spending }, { now: at, daemonRuns: true });

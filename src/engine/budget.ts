@@ -2,7 +2,7 @@ import type { RunLimit } from "../domain/run.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import { type Instant, plusSeconds } from "../domain/time.ts";
 import { type FlatPhase, phaseById } from "../domain/workflow.ts";
-import { currentPhase } from "./transition.ts";
+import { currentPhase } from "./moves.ts";
 import { blockerState, isRunnable, type PlanView, type World, workflowOf } from "./world.ts";
 
 /** Money in USD, and tokens. */
@@ -32,9 +32,19 @@ export interface Spending {
   tickets: ReadonlyMap<string, Amount>;
   /** What the run that a ticket has under way has used so far. */
   live(planId: string, ticketId: string): Amount;
+  /** Whose runs count for nothing under a cap, by ticket, plan and day. */
+  unknown: ReadonlyMap<string, Teller>;
   /** Past runs by phase id. */
   phases: ReadonlyMap<string, Past>;
   all: Past;
+}
+
+/** Who is to tell what a run used. `model` is null where nobody says which it was. */
+export interface Teller {
+  agent: string;
+  model: string | null;
+  /** Its tokens are known: only their price is missing. */
+  tellsTokens: boolean;
 }
 
 /** One entry of the ledger, as far as sums need it. */
@@ -47,6 +57,8 @@ export interface Charge {
   charged: Amount;
   /** It ran to its end and is known to have used exactly this: an example of what such a run uses. */
   isExample: Record<RunLimit["unit"], boolean>;
+  /** Set where a unit is known neither from the run nor from what was kept back for it: then caps count nothing. */
+  unknown?: { units: readonly RunLimit["unit"][]; teller: Teller };
 }
 
 /** A cap that a run counts against, as things stand. */
@@ -62,12 +74,16 @@ export interface Cap {
 /** A cap that the next run of a ticket does not fit in. `needs` is null while nobody knows what a run costs. */
 export interface Shortage extends Cap {
   needs: number | null;
+  /** A run under the cap was not counted, and the next one would not be either. */
+  unknown?: Teller;
 }
 
 /** Everything about caps at one moment; dispatches of the moment are added with `take`. */
 export interface Budgets {
   /** Why a run of this phase may not start now; undefined when it fits in every cap that holds for it. */
   shortage(view: PlanView, ticket: Ticket, phase: FlatPhase): Shortage | undefined;
+  /** The caps in which no run of this phase ever fits, however little was spent. */
+  tooSmall(view: PlanView, ticket: Ticket, phase: FlatPhase): Shortage[];
   /** Keeps back what the run may use. */
   take(view: PlanView, ticket: Ticket, phase: FlatPhase): void;
   /** What a run may use at most before it is to be stopped, tightest first. Its own reservation is left out. */
@@ -83,6 +99,10 @@ const none: Amount = { usd: 0, tokens: 0 };
 
 export function ticketKey(planId: string, ticketId: string): string {
   return `${planId}/${ticketId}`;
+}
+
+function unknownKey(of: Cap["of"], unit: RunLimit["unit"], id: string): string {
+  return `${of} ${unit} ${id}`;
 }
 
 /** The day (UTC) of an instant. */
@@ -102,7 +122,15 @@ export function sumCharges(charges: Iterable<Charge>, day: string): Omit<Spendin
   const tickets = new Map<string, Amount>();
   const phases = new Map<string, Past>();
   const all: Past = { runs: { ...none }, sum: { ...none } };
-  for (const { planId, ticketId, phase, at, charged, isExample } of charges) {
+  const unknown = new Map<string, Teller>();
+  for (const { planId, ticketId, phase, at, charged, isExample, unknown: missing } of charges) {
+    if (missing) {
+      for (const unit of missing.units) {
+        unknown.set(unknownKey("ticket", unit, ticketKey(planId, ticketId)), missing.teller);
+        unknown.set(unknownKey("plan", unit, planId), missing.teller);
+        unknown.set(unknownKey("day", unit, dayOf(at)), missing.teller);
+      }
+    }
     if (dayOf(at) === day) add(today, charged);
     add(
       entry(plans, planId, () => ({ ...none })),
@@ -119,7 +147,7 @@ export function sumCharges(charges: Iterable<Charge>, day: string): Omit<Spendin
       }
     }
   }
-  return { day, today, plans, tickets, phases, all };
+  return { day, today, plans, tickets, unknown, phases, all };
 }
 
 /** What a run of this phase is taken to use before anything is known of it; null: nobody knows. */
@@ -197,6 +225,12 @@ export function budgetsOf(world: World, spending: Spending): Budgets {
     );
   }
 
+  /** Whose run under a cap was not counted. */
+  function unknownUnder({ of, unit }: Omit<Cap, "reserved">, view: PlanView, ticket: Ticket): Teller | undefined {
+    const id = of === "day" ? spending.day : of === "plan" ? view.plan.id : ticketKey(view.plan.id, ticket.ticketId);
+    return spending.unknown.get(unknownKey(of, unit, id));
+  }
+
   /** What is kept back for others under a cap; null: all that is left. */
   function reservedUnder(cap: Omit<Cap, "reserved">, view: PlanView, ticket: Ticket, others: Held[]): number | null {
     let sum = 0;
@@ -215,12 +249,21 @@ export function budgetsOf(world: World, spending: Spending): Budgets {
       for (const cap of capsOf(view, ticket)) {
         const reserved = reservedUnder(cap, view, ticket, held());
         const needs = reservation(phase, cap.unit, spending);
+        // One run may show what such runs cost. If it does not, the next ones would go past the cap unseen.
+        const unknown = needs === null ? unknownUnder(cap, view, ticket) : undefined;
+        if (unknown) return { ...cap, reserved: reserved ?? cap.limit - cap.spent, needs, unknown };
         const left = cap.limit - cap.spent - (reserved ?? Number.POSITIVE_INFINITY);
         // A run of which nothing is known might use up all that is left, so it goes alone.
         const fits = needs === null ? left > grain && reserved === 0 : left > 0 && needs <= left + grain;
         if (!fits) return { ...cap, reserved: reserved ?? cap.limit - cap.spent, needs };
       }
       return undefined;
+    },
+    tooSmall(view, ticket, phase) {
+      return capsOf(view, ticket).flatMap((cap) => {
+        const needs = reservation(phase, cap.unit, spending);
+        return needs !== null && needs > cap.limit + grain ? [{ ...cap, reserved: 0, needs }] : [];
+      });
     },
     take(view, ticket, phase) {
       if (phase.type === "agent") taken.push(keep(view, ticket, phase, none));
@@ -255,6 +298,12 @@ export function budgetsOf(world: World, spending: Spending): Budgets {
   };
 }
 
+/** Whether no end of a run and no new day makes room: somebody has to change a cap, or say what runs cost. */
+export function needsPerson({ of, limit, spent, needs, unknown }: Shortage): boolean {
+  const used = of === "day" ? 0 : spent;
+  return unknown !== undefined || used >= limit || used + (needs ?? 0) > limit + grain;
+}
+
 /** Why a ticket that could go on waits for money or tokens, and the command that changes it; undefined when it does not. */
 export function budgetWait(
   world: World,
@@ -280,10 +329,11 @@ export function amountText(amount: number, unit: RunLimit["unit"]): string {
 
 /** A shortage in words, and the command that changes it. */
 export function shortageText(shortage: Shortage, planId: string, ticketId: string, phase: string): { message: string; command?: string } {
-  const { of, unit, limit, spent, reserved, needs } = shortage;
+  const { of, unit, limit, spent, reserved, needs, unknown } = shortage;
   const text = (amount: number) => amountText(amount, unit);
   const whose = of === "day" ? "All agents" : of === "plan" ? `Plan "${planId}"` : `Ticket "${ticketId}"`;
   const when = of === "day" ? " today (until midnight UTC)" : "";
+  if (unknown) return { message: `${whose} may use ${text(limit)}${when}, and ${unknownText(unknown, unit, phase)}` };
   const kept = reserved > 0 ? `, ${text(reserved)} are kept for runs under way` : "";
   const next = needs === null ? "the first run has to be alone" : `a run of "${phase}" is taken to need ${text(needs)}`;
   const message = `${whose} may use ${text(limit)}${when}: ${text(spent)} are spent${kept}, and ${next}.`;
@@ -294,6 +344,15 @@ export function shortageText(shortage: Shortage, planId: string, ticketId: strin
   if (needs === null && reserved > 0) return { message };
   const target = of === "plan" ? planId : `${planId} ${ticketId}`;
   return { message, command: `orchestrator budget ${target} ${flag} ${more}` };
+}
+
+function unknownText({ agent, model, tellsTokens }: Teller, unit: RunLimit["unit"], phase: string): string {
+  const own = unit === "usd" ? "budgetUsd" : "budgetTokens";
+  const instead = `set ${own} of phase "${phase}"${unit === "usd" ? ", or runEstimateUsd in the configuration" : ""}`;
+  if (unit === "tokens" || !tellsTokens)
+    return `what runs of agent "${agent}" use is not known. To go on, ${instead}: that much then counts.`;
+  if (model === null) return `agent "${agent}" does not say which model it takes. Name it in "model" of the agent, or ${instead}.`;
+  return `the price of model "${model}" is not known. Add it to "prices" in the configuration, or ${instead}.`;
 }
 
 function add(sum: Amount, more: Amount): void {

@@ -126,6 +126,19 @@ describe("a workflow's graph", () => {
       "error poll-interval phases.1.intervalSeconds",
     ]);
   });
+
+  it("finds two forms of one final message", () => {
+    const asked = (verdict: string, properties: object) =>
+      rules(
+        { id: "a", type: "agent", promptTemplate: "x.md", verdict, outputSchema: { type: "object", properties }, onSuccess: "complete" },
+        end(),
+      );
+    const two = (form: string) =>
+      `error contradiction phases.0.verdict: the final message cannot be JSON by outputSchema and nothing else, and hold a verdict of the form "${form}"`;
+    expect(asked("json", { name: {} })).toEqual([two("json")]);
+    expect(asked("passfail", { verdict: {} })).toEqual([two("passfail")]);
+    expect(asked("json", { verdict: {}, findings: {} })).toEqual([]);
+  });
 });
 
 describe("session", () => {

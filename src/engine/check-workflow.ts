@@ -269,6 +269,18 @@ function phaseProblems(phase: AnyPhase, i: number): Problem[] {
       "remove readOnly, or changes: required",
     );
   }
+  if (phase.type === "agent" && phase.outputSchema !== undefined && phase.verdict !== undefined) {
+    const { properties } = phase.outputSchema;
+    const asks = typeof properties === "object" && properties !== null && ("verdict" in properties || "passed" in properties);
+    if (phase.verdict !== "json" || !asks) {
+      error(
+        "contradiction",
+        "verdict",
+        `the final message cannot be JSON by outputSchema and nothing else, and hold a verdict of the form "${phase.verdict}"`,
+        'set verdict: json and let outputSchema have the properties "verdict", "summary" and "findings", or remove one of the two',
+      );
+    }
+  }
   if (phase.type === "poll" && phase.timeoutSeconds !== undefined) {
     const limit = phase.timeoutSeconds;
     const message = (name: string, value: number) =>

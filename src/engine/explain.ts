@@ -3,10 +3,10 @@ import type { Ticket } from "../domain/ticket.ts";
 import type { Instant } from "../domain/time.ts";
 import { budgetsOf, shortageText } from "./budget.ts";
 import { claimsOf } from "./claims.ts";
+import { currentPhase } from "./moves.ts";
 import { accountOf, parkText } from "./park.ts";
 import { stuckText } from "./progress.ts";
 import { agentsOf, isFree, shares, trialsOf, usedShares } from "./schedule.ts";
-import { currentPhase } from "./transition.ts";
 import {
   blockerCycle,
   blockerState,

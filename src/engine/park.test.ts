@@ -7,9 +7,10 @@ import { plusSeconds, secondsBetween } from "../domain/time.ts";
 import { anyLimits, anyMove, anyWorkflow, anyWorld, eventOf, middle, start } from "../testing/arbitraries.ts";
 import { makePlanView, makeTicket, makeWorkflow, makeWorld } from "../testing/builders.ts";
 import { explain } from "./explain.ts";
+import { currentPhase } from "./moves.ts";
 import { expire, meetService, meetTrouble, opensAt, type Providers, parkText, placesOf, reopen, type Trouble } from "./park.ts";
 import { agentsOf, schedule, trialsOf } from "./schedule.ts";
-import { currentPhase, type Policy, transition } from "./transition.ts";
+import { type Policy, transition } from "./transition.ts";
 import { type Limits, providersOf, type World, workflowOf } from "./world.ts";
 
 const now = middle;
@@ -146,9 +147,10 @@ describe("P9 how an account comes back", () => {
     let park: Park | undefined = parkOf({ until: now });
     const places = () => park && placesOf(providers({ claude: park }), "claude", now);
     const seen = [places()];
-    expect(meetService(park, before)).toBe(park);
-    while (park) {
-      park = meetService(park, now);
+    expect(meetService(park, before, "p/a/1")).toBe(park);
+    for (let run = 0; park; run++) {
+      park = meetService(park, now, `p/a/${run}`);
+      expect(park && meetService(park, now, `p/a/${run}`)).toBe(park);
       seen.push(places());
     }
     expect(seen).toEqual([1, 2, 4, undefined]);
@@ -355,7 +357,7 @@ describe("any world", () => {
           const known = parks.get("claude");
           const resetsAt = reset === undefined ? {} : { resetsAt: plusSeconds(at, reset) };
           const park = ok
-            ? known && meetService(known, startedAt)
+            ? known && meetService(known, startedAt, `p/a/${at}`)
             : meetTrouble(known, trouble({ category, startedAt, at, ...resetsAt })).park;
           parks = new Map(park ? [["claude", park]] : []);
           if (!park) continue;

@@ -97,11 +97,15 @@ function pauseSeconds(category: ProviderTrouble, times: number, seed: string): n
   return Math.min(longest, first * 2 ** (times - 1)) * (1 + fraction(seed) / 4);
 }
 
-/** The park after a run of its account was served: each such run that began since doubles what may run, until nothing is left of it. */
-export function meetService(before: Park, startedAt: Instant): Park | undefined {
-  if (startedAt <= before.at) return before;
+/**
+ * The park after a run of its account was served: each such run that began since doubles what may run, until nothing is left of it.
+ * `run` names it, as "plan/ticket/run": one that is told of again counts once.
+ */
+export function meetService(before: Park, startedAt: Instant, run: string): Park | undefined {
+  const { served = [] } = before;
+  if (startedAt <= before.at || served.includes(run)) return before;
   const limit = 2 * Math.max(1, before.limit);
-  return limit > trialLimit ? undefined : { ...before, limit };
+  return limit > trialLimit ? undefined : { ...before, limit, served: [...served, run] };
 }
 
 /** Whether a run that failed like this had its answers from the provider. Where that cannot be told, it had not. */
@@ -111,7 +115,7 @@ export function isServed(category: FailureCategory): boolean {
 }
 
 /** The park once a person has said that the trouble is over: one run tries at once, and what it meets is news again. */
-export function reopen(before: Park, at: Instant): Park {
+export function reopen({ served: _, ...before }: Park, at: Instant): Park {
   return { ...before, until: at, times: 0, limit: 1 };
 }
 

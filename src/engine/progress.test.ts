@@ -145,6 +145,22 @@ describe("P7 a phase that fails again and again in the same way", () => {
     expect(tickets.map(endOf)).toEqual(["ready", "ready", "ready", "ready", "needs_attention"]);
   });
 
+  it("what a reviewer finds again and again is told to whoever is to mend it, never to the reviewer", () => {
+    const found = (i: number): Failed => ({ category: "verification", reason: "a test is missing", head: `sha${i}` });
+    const review = { id: "review", type: "agent", promptTemplate: "r", readOnly: true, onFailure: "fix", maxVisits: 50 } as const;
+    const mend = { ...fix, onSuccess: "review" };
+    const alone = walk(
+      makeWorkflow([{ ...review, maxRetries: 4 }, mend]),
+      Array.from({ length: 5 }, () => found(1)),
+    );
+    expect(answers(alone)).toEqual([null, null, null, null, null]);
+    expect(alone.map(({ currentPhase }) => currentPhase)).toEqual(["review", "review", "review", "review", "fix"]);
+    const twice = makeWorkflow([{ ...review, maxRetries: 1 }, mend]);
+    const tickets = walk(twice, [found(1), found(1), "passed", found(2), found(2), "passed", found(3)]);
+    expect(answers(tickets)).toEqual([null, null, null, null, null, null, "nudge"]);
+    expect(tickets.at(-1)).toMatchObject({ currentPhase: "fix", repeats: { review: 2 }, stuck: { phase: "review" } });
+  });
+
   it("follows an edge for `stuck` instead, and nothing of it is done when switched off", () => {
     const led = makeWorkflow([{ ...check, on: { stuck: "done" } }, fix, done]);
     expect(walk(led, rounds(3, red).slice(0, -1)).at(-1)).toMatchObject({ currentPhase: "done" });

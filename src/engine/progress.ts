@@ -29,11 +29,27 @@ export function failsAgain(ticket: Ticket, phase: FlatPhase, event: Failed, feed
   const before = Object.hasOwn(ticket.feedback, phase.id) ? ticket.feedback[phase.id] : undefined;
   // Without its feedback it has passed in between.
   if (last === undefined || before === undefined || last.category !== event.category) return false;
-  const worked = ticket.phaseHistory.slice(at + 1).some(({ agent, status }) => agent !== undefined && isSettled(status));
+  const worked = hasWorkedSince(ticket, at);
   if (phase.type !== "agent" && !worked) return false;
   const isReader = phase.type === "agent" && phase.readOnly && !worked;
   if (!isReader && event.head !== undefined && event.head === last.head) return true;
   return errorSignature(feedback) === errorSignature(before);
+}
+
+/** Whether a run failed because of what a reviewer found, not because something went wrong with the reviewer. */
+export function isFinding(phase: FlatPhase, category: FailureCategory): boolean {
+  return phase.type === "agent" && phase.readOnly && category === "verification";
+}
+
+/** Whether a reviewer looked at the same work once more: that it finds the same says nothing of anybody's progress. */
+export function isSecondLook(ticket: Ticket, phase: FlatPhase, { category }: Failed): boolean {
+  const at = ticket.phaseHistory.findLastIndex((entry) => entry.phase === phase.id && entry.status === "failure");
+  return isFinding(phase, category) && at !== -1 && !hasWorkedSince(ticket, at);
+}
+
+/** Whether a run of an agent has settled after the history's entry `at`. */
+function hasWorkedSince(ticket: Ticket, at: number): boolean {
+  return ticket.phaseHistory.slice(at + 1).some(({ agent, status }) => agent !== undefined && isSettled(status));
 }
 
 function isSettled(status: string): boolean {

@@ -4,8 +4,8 @@ import type { Ticket } from "../domain/ticket.ts";
 import { plusSeconds } from "../domain/time.ts";
 import { anyLimits, anyWorld, middle, start } from "../testing/arbitraries.ts";
 import { makePlanView, makeTicket, makeWorkflow, makeWorld } from "../testing/builders.ts";
+import { currentPhase } from "./moves.ts";
 import { agentOf, type Decision, schedule, shares } from "./schedule.ts";
-import { currentPhase } from "./transition.ts";
 import { blockerState, isRunnable, type Limits, type PlanView, planStatus, type World, workflowOf } from "./world.ts";
 
 const now = middle;

@@ -2,10 +2,11 @@ import { caseFold } from "../domain/ids.ts";
 import { type Activity, priorities, resolveTicket, type Ticket } from "../domain/ticket.ts";
 import { type Instant, secondsBetween } from "../domain/time.ts";
 import type { FlatPhase } from "../domain/workflow.ts";
-import { budgetsOf, nextDay } from "./budget.ts";
+import { budgetsOf, needsPerson, nextDay, type Shortage } from "./budget.ts";
 import { claimsOf } from "./claims.ts";
+import { currentPhase } from "./moves.ts";
 import { accountOf, opensAt, placesOf } from "./park.ts";
-import { currentPhase, longestBackoffSeconds, tryLaterSeconds } from "./transition.ts";
+import { longestBackoffSeconds, tryLaterSeconds } from "./transition.ts";
 import { blockerState, isRunnable, type Limits, type PlanView, planEntry, type World, workflowOf } from "./world.ts";
 
 /** What the daemon is to do with a ticket now. */
@@ -24,6 +25,16 @@ const everyTicket: Eligible = () => true;
 export interface Schedule {
   decisions: Decision[];
   nextAt: Instant | undefined;
+  /** What waits for money or tokens until somebody does something about it; absent when nothing does. */
+  short?: Short[];
+}
+
+/** A ticket that could start, and the cap that it does not fit in. */
+export interface Short {
+  planId: string;
+  ticketId: string;
+  phase: string;
+  shortage: Shortage;
 }
 
 /** Checks of polls at once. They hold no agent slot, but each is a process. */
@@ -43,6 +54,7 @@ export function schedule(world: World, limits: Limits, now: Instant, eligible: E
   const used = usedShares(world, limits);
   const ready: Candidate[] = [];
   const decisions: Decision[] = [];
+  const short: Short[] = [];
   let nextAt: Instant | undefined;
   const lookAgain = (at: Instant) => {
     if (nextAt === undefined || at < nextAt) nextAt = at;
@@ -100,6 +112,7 @@ export function schedule(world: World, limits: Limits, now: Instant, eligible: E
     const shortage = budgets?.shortage(view, ticket, phase);
     if (shortage) {
       if (shortage.of === "day") lookAgain(nextDay(now));
+      if (needsPerson(shortage)) short.push({ planId: view.plan.id, ticketId: ticket.ticketId, phase: phase.id, shortage });
       continue;
     }
     if (ticket.activity.state === "queued") {
@@ -112,7 +125,7 @@ export function schedule(world: World, limits: Limits, now: Instant, eligible: E
     const standIn = agent === undefined || agent === agentOf(phase, ticket, view, limits.defaultAgent) ? {} : { agent };
     decisions.push({ do: "dispatch", planId: view.plan.id, ticketId: ticket.ticketId, ...standIn });
   }
-  return { decisions, nextAt };
+  return { decisions, nextAt, ...(short.length > 0 ? { short } : {}) };
 }
 
 /** Whether a time lies further ahead than any pause from now could lead: the clock was set back since it was noted. */

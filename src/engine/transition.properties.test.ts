@@ -5,7 +5,8 @@ import { plusSeconds } from "../domain/time.ts";
 import { defaultMaxVisits, type FlatPhase, phaseById, type Workflow } from "../domain/workflow.ts";
 import { anyMove, anyWorkflow, eventOf, type Move, start } from "../testing/arbitraries.ts";
 import { makeTicket } from "../testing/builders.ts";
-import { type Policy, type Step, transition } from "./transition.ts";
+import type { Step } from "./moves.ts";
+import { type Policy, transition } from "./transition.ts";
 
 const policy: Policy = { retryBackoffSeconds: 2, pollInterval: 10 };
 const commands = new Set([

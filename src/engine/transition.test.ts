@@ -5,7 +5,8 @@ import type { TicketEvent } from "../domain/event.ts";
 import { type Activity, type Ticket, TicketFile } from "../domain/ticket.ts";
 import { plusSeconds, secondsBetween } from "../domain/time.ts";
 import { makeTicket, makeWorkflow } from "../testing/builders.ts";
-import { type Policy, type Step, transition } from "./transition.ts";
+import type { Step } from "./moves.ts";
+import { type Policy, transition } from "./transition.ts";
 
 const t0 = "2026-01-01T00:00:00.000Z";
 const t1 = "2026-01-01T01:00:00.000Z";
@@ -970,6 +971,21 @@ describe("P7 bounds", () => {
     const looked = (windowUsedMs: number) => transition({ ...tickets.running, windowUsedMs }, later, pending, policy).ticket;
     expect(looked(0)).toMatchObject({ windowUsedMs: 65_000, activity: { state: "waiting", until: plusSeconds(t0, 65) } });
     expect(looked(86_400_000).activity).toMatchObject({ state: "finished", outcome: "failed" });
+  });
+
+  it("an agent that the machine does not let start for a day did not get nowhere", () => {
+    const build = makeWorkflow([{ id: "build", type: "agent", promptTemplate: "b", maxRetries: 1 }]);
+    const reason = "It could not be started: ENOSPC";
+    const pending: TicketEvent = { type: "pending", at: plusSeconds(t0, 5), runId: "0001-build", durationMs: 0, reason };
+    const { ticket } = transition({ ...tickets.running, windowUsedMs: 86_400_000 }, build, pending, policy);
+    expect(ticket).toMatchObject({
+      activity: { state: "ready", cause: "retry" },
+      error: `Phase "build" was not done within 86400 s. ${reason}`,
+      retries: { build: 1 },
+      nudges: {},
+      stuck: null,
+    });
+    expect(ticket.phaseHistory.at(-1)).toMatchObject({ status: "failure", category: "infrastructure" });
   });
 
   it("the history keeps its last 200 entries and feedback its first 8 KiB", () => {

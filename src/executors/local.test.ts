@@ -9,9 +9,9 @@ import { until } from "../testing/until.ts";
 import type { Executor } from "./executor.ts";
 import { findIsolation, type Isolation } from "./isolation.ts";
 import { createLocalExecutor } from "./local.ts";
-import { readStat } from "./process-identity.ts";
+import { readProc, readStat } from "./process-identity.ts";
 import { findTree, killTree } from "./process-tree.ts";
-import { markVariable, packEnvironment } from "./run-environment.ts";
+import { markVariable } from "./run-environment.ts";
 
 const shim = fileURLToPath(new URL("./shim.ts", import.meta.url));
 const fakeAgent = fileURLToPath(new URL("../testing/fake-agents/fake-agent.mjs", import.meta.url));
@@ -218,9 +218,34 @@ describe("a run", () => {
     const specs = [1, 2, 3].map(() => specOf(["sleep", "600"]));
     for (const spec of specs) await executor.submit(spec, env(), null);
     for (const spec of specs) await runningPid(executor, spec);
-    expect(readdirSync("/proc/self/fd").length).toBe(before);
+    // The shim that waits for the next run has one.
+    expect(readdirSync("/proc/self/fd").length).toBe(before + 1);
     for (const spec of specs) await executor.cancel(spec);
     for (const spec of specs) await over(executor, spec);
+  });
+
+  it("P6 whose shim was killed while it waited gets another one, and the last one goes with the daemon", async () => {
+    const { executor, specOf, env, home } = setUp();
+    const waiting = () =>
+      readdirSync("/proc").flatMap((name) => {
+        const isOurs = /^\d+$/.test(name) && readProc(Number(name), "cmdline")?.includes(`${shim}\0${home}/run\0`);
+        return isOurs ? [Number(name)] : [];
+      });
+    const [first, spec] = [specOf(["true"]), specOf(["true"])];
+    await executor.submit(first, env(), null);
+    await over(executor, first);
+    await until(() => waiting().length > 0);
+    for (const pid of waiting()) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It went with the first one of its pid namespace.
+      }
+    }
+    await executor.submit(spec, env(), null);
+    expect(await over(executor, spec)).toMatchObject({ exit: { exitCode: 0 } });
+    executor.close();
+    await until(() => waiting().length === 0);
   });
 
   it("hints at its end", async () => {
@@ -250,10 +275,10 @@ describe("a run that cannot start", () => {
   });
 
   it("names the variable that is too long", async () => {
-    const { executor, specOf, env } = setUp();
-    await expect(executor.submit(specOf(["true"]), { ...env(), LARGE: "x".repeat(200_000) }, null)).rejects.toThrow(
-      /longest variable is LARGE/,
-    );
+    const { run, specOf, env } = setUp();
+    const exit = await run(specOf(["true"], { envNames: ["PATH", "LARGE"] }), { ...env(), LARGE: "x".repeat(200_000) });
+    const message = expect.stringContaining("environment variable LARGE has more than 131071 bytes");
+    expect(exit).toMatchObject({ end: "spawn_failed", message });
   });
 
   it("names a missing interpreter", async () => {
@@ -281,7 +306,7 @@ describe("the claim", () => {
     const spec = fakeSpec();
     mkdirSync(runDir(spec), { recursive: true });
     writeFileSync(join(runDir(spec), "spec.json"), JSON.stringify(spec));
-    const codes = await Promise.all([1, 2, 3, 4].map(() => shimExit(runDir(spec), packEnvironment(env()))));
+    const codes = await Promise.all([1, 2, 3, 4].map(() => shimExit(runDir(spec), env())));
     expect(codes.sort()).toEqual([0, 3, 3, 3]);
     expect(noted("START")).toHaveLength(1);
     expect(await executor.observe(spec)).toMatchObject({ state: "finished", exit: { exitCode: 0 } });
@@ -805,7 +830,8 @@ function forkDaemon(home: string, env: Record<string, string> = {}): ChildProces
 }
 
 function shimExit(dir: string, env: Record<string, string> = {}): Promise<number | null> {
-  const child = spawn(process.execPath, [shim, dir], { stdio: "ignore", env: { PATH: process.env.PATH, ...env } });
+  const child = spawn(process.execPath, [shim, dir], { stdio: ["pipe", "ignore", "ignore"], env: { PATH: process.env.PATH } });
+  child.stdin.end(JSON.stringify({ dir, env }));
   return new Promise((resolve) => child.once("exit", resolve));
 }
 

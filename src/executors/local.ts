@@ -1,10 +1,6 @@
-import { spawn } from "node:child_process";
-import { closeSync, existsSync, type FSWatcher, openSync, realpathSync, statSync, watch as watchFolder } from "node:fs";
-import { getCompileCacheDir } from "node:module";
+import { existsSync, type FSWatcher, realpathSync, statSync, watch as watchFolder } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename } from "node:path";
-import { fileURLToPath } from "node:url";
-import { UserError } from "../domain/errors.ts";
 import type { Claim, Observation, RunRef } from "../domain/run.ts";
 import { instant } from "../domain/time.ts";
 import { linkExclusive, makeDir, writeDurable } from "../state/atomic-write.ts";
@@ -12,11 +8,11 @@ import type { Executor } from "./executor.ts";
 import { type Isolation, isolationFinder } from "./isolation.ts";
 import { bootId, isAlive, ownIdentity } from "./process-identity.ts";
 import { killTree } from "./process-tree.ts";
-import { markVariable, packEnvironment } from "./run-environment.ts";
+import { markVariable, namedIn } from "./run-environment.ts";
 import { readClaim, readExit, runFiles } from "./run-files.ts";
+import { createShims } from "./shims.ts";
 import { startSlots } from "./start-slots.ts";
 
-const shimPath = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "./shim.ts" : "./shim.cjs", import.meta.url));
 const pollMs = 250;
 /** A shim that has not claimed its run by then keeps no other one waiting. */
 const longestStartMs = 2000;
@@ -31,18 +27,26 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
   let timer: NodeJS.Timeout | undefined;
   // Many that start at once take the processor from everybody, also from this process, and none of them is up sooner.
   const starting = startSlots(availableParallelism(), longestStartMs);
+  const shims = createShims();
+  let held: Isolation | undefined;
   let isClosed = false;
 
   function hint(ref: RunRef): void {
     if (!isClosed) for (const callback of callbacks) callback(ref);
   }
 
+  /** While nobody else starts one, the next run's shim is got ready: where many start anyway it would only be in their way. */
+  function hasStarted(dir: string): void {
+    starting.free(dir);
+    if (held !== undefined && starting.isIdle()) shims.prepare(held, dir);
+  }
+
   function watch(ref: RunRef): void {
     const dir = runDir(ref);
     if (!live.has(dir)) {
-      const watcher = watchRun(dir, { onClaim: () => starting.free(dir), onExit: () => hint(ref) });
+      const watcher = watchRun(dir, { onClaim: () => hasStarted(dir), onExit: () => hint(ref) });
       live.set(dir, { ref, seen: fingerprint(dir), watcher });
-      if (existsSync(runFiles(dir).claim)) starting.free(dir);
+      if (existsSync(runFiles(dir).claim)) hasStarted(dir);
     }
     if (!isClosed) timer ??= setInterval(poll, pollMs).unref();
   }
@@ -80,10 +84,12 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
       await makeDir(dir);
       if (prompt !== null) await writeDurable(files.prompt, prompt);
       await writeDurable(files.spec, JSON.stringify(spec));
-      const held = await isolation();
+      const kind = await isolation();
+      held = kind;
       await starting.take(dir);
       try {
-        await spawnShim(held, dir, pick(env, [...spec.envNames, ...(spec.hiddenNames ?? [])]), () => hint(spec));
+        const order = { dir, env: namedIn(env, [...spec.envNames, ...(spec.hiddenNames ?? [])]) };
+        await shims.start(kind, order, () => hint(spec));
       } catch (error) {
         starting.free(dir);
         throw error;
@@ -118,6 +124,7 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
       isClosed = true;
       clearInterval(timer);
       starting.close();
+      shims.close();
       for (const { watcher } of live.values()) watcher?.close();
       live.clear();
     },
@@ -168,49 +175,6 @@ function isClaimantAlive(dir: string): boolean {
     return claim !== undefined && isAlive(claim);
   } catch {
     return false; // `observe` tells what is wrong with it
-  }
-}
-
-function pick(env: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {
-  return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
-}
-
-/** Starts the shim of a run in a session of its own. It holds no descriptor of ours and we hold none of its. */
-async function spawnShim(isolation: Isolation, dir: string, env: Record<string, string>, onExit: () => void): Promise<void> {
-  // An orchestrator that itself runs inside a run keeps that run's mark: its shims go down with it.
-  const inherited = pick(process.env as Record<string, string>, ["PATH", "ORCH_RUN", "ORCH_RUN_DIR", "ORCH_FSYNC"]);
-  const [program = process.execPath, ...args] = [...isolation.prefix, process.execPath, shimPath, dir];
-  // In a namespace the shim cannot know the pid that it has for us but by our own /proc.
-  const cache = getCompileCacheDir();
-  const proc = isolation.kind === "namespace" ? openSync("/proc", "r") : undefined;
-  try {
-    const shim = spawn(program, args, {
-      cwd: dir,
-      detached: true,
-      stdio: ["ignore", "ignore", "ignore", proc ?? "ignore"],
-      env: {
-        ...inherited,
-        ...packEnvironment(env),
-        ...(proc === undefined ? {} : { ORCH_PROC_FD: "3" }),
-        ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }),
-      },
-    });
-    shim.unref();
-    await new Promise<void>((resolve, reject) => {
-      shim.once("spawn", resolve);
-      shim.once("error", reject);
-    });
-    shim.once("exit", onExit);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code !== "E2BIG") throw new Error(`could not start the shim of ${dir}: ${message}`, { cause: error });
-    const [longest] = Object.keys(env).sort((a, b) => (env[b] ?? "").length - (env[a] ?? "").length);
-    throw new UserError(`The environment of ${dir} is too long for one process; its longest variable is ${longest}.`, {
-      hint: "pass long values in files; one variable may have 128 KiB",
-      cause: error,
-    });
-  } finally {
-    if (proc !== undefined) closeSync(proc);
   }
 }
 

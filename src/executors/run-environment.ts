@@ -1,24 +1,8 @@
 import type { RunRef } from "../domain/run.ts";
 
-/**
- * The shim gets the program's variables under other names: NODE_OPTIONS, LD_PRELOAD and their like are meant for the
- * program and must not act on the shim.
- */
-const prefix = "ORCH_ENV_";
-
-/** The shim's environment that carries `env` for its program. */
-export function packEnvironment(env: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(env).map(([name, value]) => [prefix + name, value]));
-}
-
-/** What `packEnvironment` packed, as far as it is named. */
-export function unpackEnvironment(names: readonly string[], packed: Readonly<NodeJS.ProcessEnv>): Record<string, string> {
-  const env: Record<string, string> = {};
-  for (const name of names) {
-    const value = packed[prefix + name];
-    if (value !== undefined) env[name] = value;
-  }
-  return env;
+/** Those of the variables that are named. */
+export function namedIn(env: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])));
 }
 
 /**

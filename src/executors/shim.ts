@@ -1,11 +1,12 @@
 /**
- * The program that one run lives under: `node shim.cjs <run folder>`. It is started in a session of its own, in a pid
- * namespace or under a parent that adopts orphans where the machine can, and outlives the daemon. It claims the run, has it supervised, and writes exit.json. Exit codes: 0 the run is recorded, 3 someone
- * else has claimed it, anything else: the run has no record and counts as lost.
+ * The program that one run lives under: `node shim.cjs <folder of runs>`. It is started in a session of its own, in a pid
+ * namespace or under a parent that adopts orphans where the machine can, waits on its stdin to be told its run (`Order`), and then
+ * outlives the daemon. It claims the run, has it supervised, and writes exit.json. Exit codes: 0 the run is recorded, or it
+ * was never told one, 3 someone else has claimed it, anything else: the run has no record and counts as lost.
  *
  * It starts once per phase, so it imports little.
  */
-import { realpathSync } from "node:fs";
+import { readFileSync, realpathSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Claim, ExitRecord } from "../domain/run.ts";
 import { instant } from "../domain/time.ts";
@@ -14,6 +15,7 @@ import { hasCode, linkExclusiveSync } from "../state/atomic-write.ts";
 import { dropFifos, makeFifos } from "./pipes.ts";
 import { identityIn, ownIdentity, type ProcessIdentity, pidsIn } from "./process-identity.ts";
 import { readSpec, runFiles } from "./run-files.ts";
+import type { Order } from "./shims.ts";
 import { supervise } from "./supervise.ts";
 
 /** The daemon's /proc, where this process lives in a pid namespace. Nothing inherits it: Node sees to that at its start. */
@@ -21,12 +23,16 @@ const procFd = process.env.ORCH_PROC_FD === undefined ? undefined : Number(proce
 const recordTries = 600;
 const recordRetryMs = 1000;
 
-async function main(runDir: string): Promise<number> {
+async function main(): Promise<number> {
   const stopRequest = Promise.withResolvers<void>();
   process.on("SIGTERM", () => stopRequest.resolve());
   // These are meant for whoever sits at the terminal, not for a run.
   process.on("SIGINT", () => {});
   process.on("SIGHUP", () => {});
+  const order = readOrder();
+  if (order === undefined) return 0;
+  const { dir: runDir, env } = order;
+  process.chdir(runDir);
 
   const spec = readSpec(runDir);
   const fifos = makeFifos(runDir);
@@ -34,7 +40,7 @@ async function main(runDir: string): Promise<number> {
   const startedMs = monotonicMs();
   const claim: Claim = { schema: 1, runId: spec.runId, by: "shim", ...identity(), at: startedAt };
   const isOurs = linkExclusiveSync(runFiles(runDir).claim, JSON.stringify(claim));
-  const outcome = isOurs ? await supervise(spec, realpathSync(runDir), fifos, stopRequest.promise) : null;
+  const outcome = isOurs ? await supervise(spec, realpathSync(runDir), env, fifos, stopRequest.promise) : null;
   await dropFifos(fifos);
   if (outcome === null) return 3;
   const endedAt = instant(Date.now());
@@ -43,6 +49,16 @@ async function main(runDir: string): Promise<number> {
   const durationMs = Math.round(monotonicMs() - startedMs);
   await writeRecord(runFiles(runDir).exit, { schema: 1, runId: spec.runId, startedAt, endedAt, durationMs, ...outcome });
   return 0;
+}
+
+/** Waits for its run; undefined when whoever would have told it has gone. */
+function readOrder(): Order | undefined {
+  const text = readFileSync(0, "utf8");
+  try {
+    return JSON.parse(text) as Order;
+  } catch {
+    return undefined; // cut off
+  }
 }
 
 /** This process as the daemon sees it. */
@@ -65,4 +81,4 @@ async function writeRecord(path: string, record: ExitRecord): Promise<void> {
 }
 
 // Built as CommonJS, which knows no await at the top.
-void main(process.argv[2] ?? ".").then((code) => process.exit(code));
+void main().then((code) => process.exit(code));

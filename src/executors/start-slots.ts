@@ -4,6 +4,8 @@ export interface StartSlots {
   take(key: string): Promise<void>;
   /** Gives the place of `key` to the next one; nothing when it holds none. */
   free(key: string): void;
+  /** Whether nobody begins, or waits to. */
+  isIdle(): boolean;
   /** Frees all, and lets everybody begin who still waits. */
   close(): void;
 }
@@ -35,6 +37,7 @@ export function startSlots(places: number, longestMs: number): StartSlots {
       return new Promise((begin) => waiting.push({ key, begin }));
     },
     free,
+    isIdle: () => held.size === 0,
     close() {
       for (const { begin } of waiting.splice(0)) begin();
       for (const key of [...held.keys()]) free(key);

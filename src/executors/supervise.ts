@@ -9,7 +9,7 @@ import { createOutput, type Output } from "./output.ts";
 import { closeWriteEnds, type Fifos, openPipes, type Pipe } from "./pipes.ts";
 import { readStat } from "./process-identity.ts";
 import { killTree, type TreeMark } from "./process-tree.ts";
-import { markVariable, runVariables, unpackEnvironment } from "./run-environment.ts";
+import { markVariable, namedIn, runVariables } from "./run-environment.ts";
 import { isStopRequested, runFiles, stopReason } from "./run-files.ts";
 import { spawnProblem, startProblem } from "./start-problem.ts";
 import { startWatchdog } from "./watchdog.ts";
@@ -50,14 +50,21 @@ interface Program {
 
 /**
  * Runs the program of `spec` from its start to the end of its last process, and says how that went. `runDir` is the real
- * path of the run's folder. Once `stopRequest` is fulfilled, the run is stopped.
+ * path of the run's folder, `given` the variables among which it names those of the program. Once `stopRequest` is fulfilled,
+ * the run is stopped.
  */
-export async function supervise(spec: RunSpec, runDir: string, fifos: Fifos, stopRequest: Promise<void>): Promise<Outcome> {
+export async function supervise(
+  spec: RunSpec,
+  runDir: string,
+  given: Readonly<Record<string, string>>,
+  fifos: Fifos,
+  stopRequest: Promise<void>,
+): Promise<Outcome> {
   if (isStopRequested(runDir)) return notStarted("stopped", "stopped before it started");
   const problem = startProblem(spec);
   if (problem !== null) return notStarted("spawn_failed", problem);
 
-  const env = { ...unpackEnvironment(spec.envNames, process.env), ...runVariables(spec, runDir) };
+  const env = { ...namedIn(given, spec.envNames), ...runVariables(spec, runDir) };
   const tree: TreeMark = { variable: markVariable(runDir), leader: null, adopter: Number(process.env.ORCH_ADOPTER) };
   let progress = () => {};
   let ending: Pick<Ending, "end" | "message"> = { end: "exited", message: null };
@@ -70,7 +77,7 @@ export async function supervise(spec: RunSpec, runDir: string, fifos: Fifos, sto
 
   let settleTimer: NodeJS.Timeout | undefined;
   let budgetTimer: NodeJS.Timeout | undefined;
-  const hidden = unpackEnvironment(spec.hiddenNames ?? [], process.env);
+  const hidden = namedIn(given, spec.hiddenNames ?? []);
   const outputs = await openOutputs(spec, runDir, { ...env, ...hidden }, (agent, line, isCut) => {
     // What it says while it is being ended is not what it came to.
     if (ending.end === "result") return;

@@ -4,7 +4,7 @@ import { UserError } from "../domain/errors.ts";
 import { forgetOperation } from "./discard.ts";
 import { type GitDir, git, gitFields, gitText } from "./git.ts";
 import { type Author, identityEnv } from "./identity.ts";
-import { addAll } from "./recovery.ts";
+import { addAll, nestedRepositories } from "./recovery.ts";
 import { treeOf } from "./refs.ts";
 import { attach, type Worktree } from "./worktree.ts";
 import { unfinishedOperation } from "./worktree-list.ts";
@@ -20,11 +20,13 @@ export async function commitAll(
   options: { message: string; author?: Author },
 ): Promise<{ sha: string; committed: boolean; skipped: string[] }> {
   const head = await attach(wt);
-  await checkConflicts(wt);
+  const [nested, before] = await Promise.all([nestedRepositories(wt), treeOf(wt, head)]);
+  await checkConflicts(wt, nested.unmerged);
   const merging = (await unfinishedOperation(wt)) === "merge";
-  const skipped = await addAll(wt);
+  await addAll(wt, {}, nested);
+  const skipped = nested.untracked;
   const tree = await gitText(wt, ["write-tree"]);
-  if (!merging && tree === (await treeOf(wt, head))) return { sha: head, committed: false, skipped };
+  if (!merging && tree === before) return { sha: head, committed: false, skipped };
 
   const others = merging ? (await readFile(join(wt.gitDir, "MERGE_HEAD"), "utf8")).trim().split("\n") : [];
   const parents = [head, ...others].flatMap((sha) => ["-p", sha]);
@@ -96,9 +98,7 @@ export async function diffText(repo: GitDir, from: string, to: string, maxLength
   return { text: stdout, truncated };
 }
 
-async function checkConflicts(wt: Worktree): Promise<void> {
-  const unmerged = await gitFields(wt, ["ls-files", "-z", "--unmerged"]);
-  const paths = [...new Set(unmerged.map((line) => line.slice(line.indexOf("\t") + 1)))];
+async function checkConflicts(wt: Worktree, paths: string[]): Promise<void> {
   const left: string[] = [];
   for (const path of paths) {
     const text = await readFile(join(wt.workTree, path), "utf8").catch(() => "");

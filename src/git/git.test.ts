@@ -1,4 +1,5 @@
-import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { chmodSync, chownSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
 import { tempDir } from "../testing/temp.ts";
@@ -115,5 +116,28 @@ describe("git", () => {
     expect(await git(repo, ["ls-files"], { maxOutput: 4 })).toMatchObject({ stdout: ".git", truncated: true });
     expect(await commitOf(repo, "nothing")).toBe(null);
     expect(await commitOf(repo, "--all")).toBe(null);
+  });
+
+  it("reads refs as git does, however they are kept", async () => {
+    const path = makeRepo(join(dir, "repo"));
+    const refs = join(path, ".git/refs/heads");
+    for (const name of ["packed", "moved", "a/b"]) userGit(path, "branch", name);
+    userGit(path, "pack-refs", "--all");
+    userGit(path, "commit", "--quiet", "--allow-empty", "-m", "second");
+    userGit(path, "branch", "--force", "moved");
+    userGit(path, "symbolic-ref", "refs/heads/alias", "refs/heads/moved");
+    symlinkSync("moved", join(refs, "link"));
+    writeFileSync(join(refs, "broken"), "none\n");
+    mkdirSync(join(refs, "folder"));
+    const repo = await openRepo(path);
+    const names = ["packed", "moved", "a/b", "alias", "link", "broken", "folder", "a", "packed/x", "none", "moved~1"];
+    const asked = names.map((name) => {
+      const { stdout } = spawnSync("git", ["-C", path, "rev-parse", "--verify", "--quiet", `refs/heads/${name}^{commit}`], {
+        encoding: "utf8",
+      });
+      return stdout.trim() || null;
+    });
+    expect(await Promise.all(names.map((name) => commitOf(repo, `refs/heads/${name}`)))).toEqual(asked);
+    expect(new Set(asked)).toHaveLength(3);
   });
 });

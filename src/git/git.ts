@@ -1,4 +1,4 @@
-import { readFile, stat } from "node:fs/promises";
+import { lstat, readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { execa } from "execa";
@@ -111,10 +111,38 @@ export async function gitFields(repo: GitDir, args: string[], options?: GitOptio
 
 /** The commit that a name stands for, or null when there is none. */
 export async function commitOf(repo: GitDir, name: string): Promise<string | null> {
+  const known = await readRef(repo, name);
+  if (known !== undefined) return known;
   const { code, stdout } = await git(repo, ["rev-parse", "--verify", "--quiet", "--end-of-options", `${name}^{commit}`], {
     okCodes: [0, 1, 128],
   });
   return code === 0 ? stdout.trim() : null;
+}
+
+/**
+ * What a branch, or a ref of ours, points to according to its file, which spares a process; null when there is none. Undefined for
+ * names and ways of keeping refs that only git can read (gitrepository-layout(5)).
+ */
+async function readRef({ commonDir }: GitDir, name: string): Promise<string | null | undefined> {
+  if (!/^refs\/(heads|orchestrator)\/./.test(name) || /\.\.|[~^:?*[\\]|@\{/.test(name)) return undefined;
+  const loose = await textOf(join(commonDir, name), 100);
+  if (loose !== "") return loose !== undefined && /^([0-9a-f]{40}|[0-9a-f]{64})\n$/.test(loose) ? loose.trim() : undefined;
+  if (await isThere(join(commonDir, "reftable"))) return undefined;
+  const packed = await textOf(join(commonDir, "packed-refs"), 64 * 1024 * 1024);
+  if (packed === undefined) return undefined;
+  const end = packed.indexOf(` ${name}\n`);
+  return end < 0 ? null : packed.slice(packed.lastIndexOf("\n", end) + 1, end);
+}
+
+/** The text of a file, "" when there is none; undefined for what is no file, or longer: an agent may put anything there. */
+export async function textOf(path: string, maxBytes: number): Promise<string | undefined> {
+  const info = await lstat(path).catch(() => undefined);
+  if (info === undefined || info.isDirectory()) return "";
+  return info.isFile() && info.size <= maxBytes ? readFile(path, "utf8").catch(() => undefined) : undefined;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return (await lstat(path).catch(() => undefined)) !== undefined;
 }
 
 /** Opens the repository that contains a folder. Throws UserError when it is missing, no repository, not trusted or without a commit. */
@@ -125,15 +153,15 @@ export async function openRepo(path: string): Promise<Repo> {
     throw new UserError(`The repository ${path} does not exist.`, { hint: "correct the path, or clone it there", exit: "notFound" });
   if (!info.isDirectory()) throw new UserError(`The repository ${path} is not a folder.`, { exit: "notFound" });
 
-  const questions = ["--is-bare-repository", "--is-inside-git-dir", "--git-dir", "--git-common-dir"];
+  const questions = ["--is-bare-repository", "--is-inside-git-dir", "--git-dir", "--git-common-dir", "--show-toplevel"];
   const answers = await discover(path, ["rev-parse", "--path-format=absolute", ...questions]);
-  const [bareText, insideGitDir, gitDir, commonDir] = answers.split("\n");
+  const [bareText, insideGitDir, gitDir, commonDir, topLevel] = answers.split("\n");
   if (!gitDir || !commonDir) throw new Error(`git rev-parse in ${path} answered: ${answers}`);
   const bare = bareText === "true";
   if (!bare && insideGitDir === "true") {
     throw new UserError(`${path} lies inside a .git folder.`, { hint: `name the work tree instead: ${dirname(commonDir)}` });
   }
-  const workTree = bare ? null : await discover(path, ["rev-parse", "--path-format=absolute", "--show-toplevel"]);
+  const workTree = bare ? null : (topLevel ?? null);
   const repo: Repo = { path: workTree ?? commonDir, gitDir, commonDir, workTree, bare };
 
   if (!(await hasCommits(repo))) {
@@ -155,28 +183,26 @@ async function hasCommits(repo: Repo): Promise<boolean> {
   return found;
 }
 
-/** Asks git about the repository that a person's path lies in. The one place where git discovers. */
+/**
+ * Asks git about the repository that a person's path lies in. The one place where git discovers. It answers what it can: a
+ * bare repository has no top level.
+ */
 async function discover(path: string, args: string[]): Promise<string> {
-  try {
-    return (await run(args, path, {})).stdout.replace(/\n$/, "");
-  } catch (error) {
-    if (!(error instanceof GitError)) throw error;
-    if (error.stderr.includes("dubious ownership")) {
-      const line = /git config --global --add safe\.directory .*/.exec(error.stderr)?.[0];
-      throw new UserError(`The repository ${path} belongs to another user, so git does not trust it.`, {
-        hint: `if you trust it: ${line?.trim() ?? `git config --global --add safe.directory ${shellWord(path)}`}`,
-        exit: "unsafe",
-        cause: error,
-      });
-    }
-    if (error.stderr.includes("not a git repository")) {
-      throw new UserError(`${path} is not a git repository.`, {
-        hint: "correct the path, or run git init and make a first commit",
-        cause: error,
-      });
-    }
-    throw error;
+  const { stdout, stderr, code } = await run(args, path, { okCodes: [0, 128] });
+  if (code === 0 || stdout !== "") return stdout.replace(/\n$/, "");
+  const cause = new GitError(args, stderr, code);
+  if (stderr.includes("dubious ownership")) {
+    const line = /git config --global --add safe\.directory .*/.exec(stderr)?.[0];
+    throw new UserError(`The repository ${path} belongs to another user, so git does not trust it.`, {
+      hint: `if you trust it: ${line?.trim() ?? `git config --global --add safe.directory ${shellWord(path)}`}`,
+      exit: "unsafe",
+      cause,
+    });
   }
+  if (stderr.includes("not a git repository")) {
+    throw new UserError(`${path} is not a git repository.`, { hint: "correct the path, or run git init and make a first commit", cause });
+  }
+  throw cause;
 }
 
 const maxRetries = 3;

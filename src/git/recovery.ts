@@ -104,10 +104,10 @@ export async function snapshotTree(tree: Tree, head: string): Promise<string> {
 /**
  * Adds every change of the tree to the index that `env` names, or to its own, and returns the nested repositories that it left out.
  * git would start itself inside a nested repository, under the configuration found there, so none is ever visited; and a
- * pointer to a commit that exists in the nested one alone would be of no use.
+ * pointer to a commit that exists in the nested one alone would be of no use. `found`: the nested ones, where they are known already.
  */
-export async function addAll(tree: Tree, env: Record<string, string> = {}): Promise<string[]> {
-  const { untracked, submodules } = await nestedRepositories(tree, env);
+export async function addAll(tree: Tree, env: Record<string, string> = {}, found?: Nested): Promise<string[]> {
+  const { untracked, submodules } = found ?? (await nestedRepositories(tree, env));
   const pathspecs = [":(top)", ...[...submodules, ...untracked].map((path) => `:(top,exclude,literal)${path}`)];
   await git(tree, ["-c", "core.safecrlf=false", "add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"], {
     env,
@@ -116,16 +116,25 @@ export async function addAll(tree: Tree, env: Record<string, string> = {}): Prom
   return untracked;
 }
 
-/** Repositories inside a tree: those nobody tracks (their paths end in "/"), and the submodules of the index. */
-export async function nestedRepositories(
-  tree: Tree,
-  env: Record<string, string> = {},
-): Promise<{ untracked: string[]; submodules: string[] }> {
-  const staged = await gitFields(tree, ["ls-files", "-z", "--stage"], { env });
-  const others = await gitFields(tree, ["ls-files", "-z", "--others", "--exclude-standard"], { env });
+/** Repositories inside a tree: those nobody tracks (their paths end in "/"), and the submodules of the index. And the paths in conflict. */
+interface Nested {
+  untracked: string[];
+  submodules: string[];
+  unmerged: string[];
+}
+
+/** Looks for the repositories inside a tree. */
+export async function nestedRepositories(tree: Tree, env: Record<string, string> = {}): Promise<Nested> {
+  const [staged, others] = await Promise.all([
+    gitFields(tree, ["ls-files", "-z", "--stage"], { env }),
+    gitFields(tree, ["ls-files", "-z", "--others", "--exclude-standard"], { env }),
+  ]);
+  // <mode> <object> <stage>\t<path>; a stage other than 0 is a side of a conflict.
+  const paths = (lines: string[]) => [...new Set(lines.map((line) => line.slice(line.indexOf("\t") + 1)))];
   return {
     untracked: others.filter((path) => path.endsWith("/")),
-    submodules: staged.filter((line) => line.startsWith("160000 ")).map((line) => line.slice(line.indexOf("\t") + 1)),
+    submodules: paths(staged.filter((line) => line.startsWith("160000 "))),
+    unmerged: paths(staged.filter((line) => /^\d+ \w+ [123]\t/.test(line))),
   };
 }
 

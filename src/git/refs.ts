@@ -31,6 +31,7 @@ export async function checkNameIsFree(repo: GitDir, branch: string): Promise<voi
 
 /** Whether commit `ancestor` is `descendant` or lies in its history. */
 export async function isAncestor(repo: GitDir, ancestor: string, descendant: string): Promise<boolean> {
+  if (ancestor === descendant) return true;
   const { code } = await git(repo, ["merge-base", "--is-ancestor", ancestor, descendant], { okCodes: [0, 1] });
   return code === 0;
 }

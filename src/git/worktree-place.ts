@@ -18,11 +18,21 @@ export function checkWorktreeRoot(root: string, instead: string): void {
 
 /** The canonical form of a worktree's path. Throws UserError for places where one must never stand, or be removed. */
 export async function checkWorktreePath(repo: Repo, given: string): Promise<string> {
-  const refuse = (why: string) =>
-    new UserError(`${given} cannot be a worktree: ${why}.`, {
-      hint: `set worktreeRoot to a folder of its own outside the repository, such as ${join(dirname(repo.path), `${basename(repo.path)}-worktrees`)}`,
-      exit: "unsafe",
-    });
+  const path = await checkPlace(repo, given);
+  checkNeighbours(repo, path, await listWorktrees(repo));
+  return path;
+}
+
+function refusal(repo: Repo, given: string, why: string): UserError {
+  return new UserError(`${given} cannot be a worktree: ${why}.`, {
+    hint: `set worktreeRoot to a folder of its own outside the repository, such as ${join(dirname(repo.path), `${basename(repo.path)}-worktrees`)}`,
+    exit: "unsafe",
+  });
+}
+
+/** checkWorktreePath() without a look at the other worktrees. */
+export async function checkPlace(repo: Repo, given: string): Promise<string> {
+  const refuse = (why: string) => refusal(repo, given, why);
   if (!isAbsolute(given)) throw refuse("the path is not absolute");
   if ((await lstat(given).catch(() => undefined))?.isSymbolicLink()) throw refuse("it is a symbolic link");
   const path = await canonicalPath(given);
@@ -31,12 +41,16 @@ export async function checkWorktreePath(repo: Repo, given: string): Promise<stri
   if (contains(path, repo.path) || contains(path, repo.commonDir)) throw refuse("it is the repository or contains it");
   if (contains(repo.commonDir, path)) throw refuse("it lies inside the repository's git folder");
   if (repo.workTree !== null && contains(repo.workTree, path)) throw refuse("it lies inside the repository");
-  for (const other of await listWorktrees(repo)) {
-    if (other.path === path || other.path === repo.commonDir) continue;
-    if (contains(other.path, path)) throw refuse(`it lies inside the worktree ${other.path}`);
-    if (contains(path, other.path)) throw refuse(`it contains the worktree ${other.path}`);
-  }
   return path;
+}
+
+/** Throws UserError when a worktree at this canonical path would lie in another one, or around it. */
+export function checkNeighbours(repo: Repo, path: string, entries: readonly WorktreeEntry[]): void {
+  for (const other of entries) {
+    if (other.path === path || other.path === repo.commonDir) continue;
+    if (contains(other.path, path)) throw refusal(repo, path, `it lies inside the worktree ${other.path}`);
+    if (contains(path, other.path)) throw refusal(repo, path, `it contains the worktree ${other.path}`);
+  }
 }
 
 /** Whether a folder says itself that it is, or was, a worktree of this repository. */

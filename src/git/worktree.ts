@@ -2,12 +2,14 @@ import { lstat, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { UserError } from "../domain/errors.ts";
 import { discardTo, removeEmptied } from "./discard.ts";
-import { bareView, commitOf, type GitDir, git, gitFields, gitText, type Repo, shellWord } from "./git.ts";
+import { bareView, commitOf, type GitDir, git, gitFields, gitText, type Repo, shellWord, textOf } from "./git.ts";
 import type { Tree } from "./recovery.ts";
 import { checkBranchName, checkNameIsFree, isAncestor } from "./refs.ts";
 import { withLock, withRepoLock } from "./repo-lock.ts";
 import { checkedOutAt, listWorktrees, unfinishedOperation, type WorktreeEntry } from "./worktree-list.ts";
 import {
+  checkNeighbours,
+  checkPlace,
   checkWorktreePath,
   exists,
   holdsFiles,
@@ -39,8 +41,8 @@ export interface EnsureWorktree {
   lockDir: string;
   path: string;
   branch: string;
-  /** Commit where the branch starts if it does not exist yet. */
-  startSha: string;
+  /** Commit where the branch starts if it does not exist yet; asked for only then where it is a function. */
+  startSha: string | (() => Promise<string>);
   /** Whose it is: what has to be saved on the way is saved under this name. */
   recovery: Owner;
   /** Takes a worktree that is parked for the plan, where there is one, instead of making one anew. */
@@ -58,7 +60,7 @@ export interface EnsureWorktree {
 export async function ensureWorktree(options: EnsureWorktree): Promise<Worktree & { created: boolean }> {
   const { repo, lockDir, branch } = options;
   await checkBranchName(repo, branch);
-  const path = await checkWorktreePath(repo, options.path);
+  const path = await checkPlace(repo, options.path);
   return withLock(lockDir, path, async () => {
     await undoInterruptedRemoval(path);
     const { gitDir, created } = await registerReady({ ...options, path });
@@ -136,9 +138,8 @@ export async function worktreeState(wt: Tree): Promise<{ head: string; clean: bo
  */
 export async function attach(wt: Omit<Worktree, "head">): Promise<string> {
   const ref = `refs/heads/${wt.branch}`;
-  const { stdout } = await git(wt, ["symbolic-ref", "--quiet", "HEAD"], { okCodes: [0, 1] });
-  const current = stdout.trim();
-  const head = await commitOf(wt, "HEAD");
+  const current = await headRef(wt);
+  const head = await commitOf(wt, current || "HEAD");
   if (current === ref && head !== null) return head;
   const tip = await commitOf(wt, ref);
   const operation = await unfinishedOperation(wt);
@@ -169,6 +170,13 @@ export async function attach(wt: Omit<Worktree, "head">): Promise<string> {
   return head;
 }
 
+/** The ref that HEAD stands for; "" when it is detached. Its file says so, but for ways of keeping refs that only git can read. */
+async function headRef(wt: GitDir): Promise<string> {
+  const ref = /^ref: (refs\/heads\/.+)\n$/.exec((await textOf(join(wt.gitDir, "HEAD"), 1000)) ?? "")?.[1];
+  if (ref !== undefined && ref !== "refs/heads/.invalid") return ref;
+  return (await git(wt, ["symbolic-ref", "--quiet", "HEAD"], { okCodes: [0, 1] })).stdout.trim();
+}
+
 /** Registers the worktree; one that was parked is made ready, or makes way for a new one when it does not come clean. */
 async function registerReady(options: EnsureWorktree): Promise<{ gitDir: string; created: boolean }> {
   const { repo, lockDir, path, branch } = options;
@@ -185,8 +193,10 @@ async function registerReady(options: EnsureWorktree): Promise<{ gitDir: string;
 /** `taken`: the worktree was parked, its files are still those of another ticket. */
 async function register(options: EnsureWorktree): Promise<{ gitDir: string; created: boolean; taken: boolean }> {
   const { repo, path, branch, startSha, recovery } = options;
+  const start = async () => (typeof startSha === "string" ? startSha : startSha());
   const ref = `refs/heads/${branch}`;
   const entries = await listWorktrees(repo);
+  checkNeighbours(repo, path, entries);
   const entry = entries.find((each) => each.path === path);
   const stray = entries.find((each) => each.path === adoptionPath(path));
   if (stray) await dropBroken(repo, stray, recovery);
@@ -206,7 +216,7 @@ async function register(options: EnsureWorktree): Promise<{ gitDir: string; crea
     await repairLink(path, entry.gitDir);
     await repairCommonDir(repo, entry.gitDir);
     if (entry.locked === "initializing") await git(bareView(repo), ["worktree", "unlock", path]);
-    if (!(await commitOf(repo, ref)) && entry.ref === ref) await reviveBranch(repo, ref, entry.gitDir, startSha);
+    if (!(await commitOf(repo, ref)) && entry.ref === ref) await reviveBranch(repo, ref, entry.gitDir, start);
     await writeMark(entry.gitDir, branch);
     return { gitDir: entry.gitDir, created: false, taken: false };
   }
@@ -233,12 +243,12 @@ async function register(options: EnsureWorktree): Promise<{ gitDir: string; crea
   if (taken !== null) {
     await repairLink(path, taken);
     await repairCommonDir(repo, taken);
-    if (!known) await git(bareView(repo), ["update-ref", ref, startSha, ""]);
+    if (!known) await git(bareView(repo), ["update-ref", ref, await start(), ""]);
     await git({ gitDir: taken, commonDir: repo.commonDir }, ["symbolic-ref", "HEAD", ref]);
     return { gitDir: taken, created: true, taken: true };
   }
   const target = adopt ? adoptionPath(path) : path;
-  const what = known ? [target, branch] : ["--no-track", "-b", branch, target, startSha];
+  const what = known ? [target, branch] : ["--no-track", "-b", branch, target, await start()];
   const gitDir = await addWorktree(repo, target, what, branch);
   if (adopt) await moveRegistration(repo, { gitDir, from: target, to: path });
   return { gitDir, created: true, taken: false };
@@ -253,10 +263,10 @@ async function moveRegistration(repo: Repo, move: { gitDir: string; from: string
 }
 
 /** A branch that was deleted under its worktree comes back where the worktree last stood. */
-async function reviveBranch(repo: Repo, ref: string, gitDir: string, startSha: string): Promise<void> {
+async function reviveBranch(repo: Repo, ref: string, gitDir: string, start: () => Promise<string>): Promise<void> {
   const log = await readFile(join(gitDir, "logs", "HEAD"), "utf8").catch(() => "");
   const last = log.trimEnd().split("\n").at(-1)?.split(" ")[1];
-  const sha = (last ? await commitOf(repo, last) : null) ?? startSha;
+  const sha = (last ? await commitOf(repo, last) : null) ?? (await start());
   await git(repo, ["update-ref", ref, sha, ""]);
 }
 

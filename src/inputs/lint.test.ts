@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { formatFinding } from "../domain/errors.ts";
+import { type Finding, formatFinding } from "../domain/errors.ts";
 import { checkWorkflow } from "../engine/check-workflow.ts";
 import { tempDir } from "../testing/temp.ts";
 import { bundledAssets } from "./assets.ts";
@@ -298,7 +298,7 @@ describe("whatever stands in the file", () => {
     put: fc.oneof(fc.constantFrom(...scraps), fc.string({ maxLength: 8, unit: "binary" })),
   });
 
-  it("3,000 mutations never throw and always have file, line, column, message and fix", () => {
+  it("1,000 mutations never throw and always have file, line, column, message and fix", () => {
     const dir = tempDir();
     const file = join(dir, "m.yaml");
     // Without templates to render: those are not what is mutated, and they take most of the time.
@@ -308,20 +308,13 @@ describe("whatever stands in the file", () => {
         const text = edits.reduce((t, { at, drop, put }) => t.slice(0, at) + put + t.slice(at + drop), seed);
         writeFileSync(file, text);
         const lines = text.split(/\r\n|\r|\n/).length;
-        for (const f of lintWorkflowFile(file, dirs, tools)) {
-          expect(f).toMatchObject({
-            file,
-            line: expect.any(Number),
-            column: expect.any(Number),
-            field: expect.any(String),
-            message: expect.stringMatching(/./),
-            fix: expect.stringMatching(/./),
-          });
-          expect(f.line).toBeGreaterThanOrEqual(1);
-          expect(f.line).toBeLessThanOrEqual(lines);
-        }
+        const isPlaced = ({ line = 0, column, field }: Finding) =>
+          line >= 1 && line <= lines && typeof column === "number" && typeof field === "string";
+        const isWhole = (f: Finding) => f.file === file && isPlaced(f) && /./.test(f.message) && /./.test(f.fix ?? "");
+        // One look at all that are not: an assertion for each finding takes most of the time.
+        expect(lintWorkflowFile(file, dirs, tools).filter((f) => !isWhole(f))).toEqual([]);
       }),
-      { numRuns: 3000 },
+      { numRuns: 1000 },
     );
   }, 120_000);
 });

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { adapterFor } from "../agents/adapters.ts";
 import type { Adapter, AgentRequest } from "../agents/agent.ts";
@@ -25,7 +25,7 @@ import { type Worktree, worktreeState } from "../git/worktree.ts";
 import { resetTo } from "../git/worktree-removal.ts";
 import { resolveEnvReferences } from "../inputs/config.ts";
 import { isRootOnly } from "../lib/root-only.ts";
-import { makeDirBelow, writeDurable } from "../state/atomic-write.ts";
+import { writeDurable } from "../state/atomic-write.ts";
 import { captureOutput, passedRun } from "./capture.ts";
 import { guardAfter, guardAfterLost, guardBefore, withBreach } from "./checkout-guard.ts";
 import { noVerdict, refusedResume } from "./conversation.ts";
@@ -35,6 +35,7 @@ import { childEnvironment } from "./environment.ts";
 import { failureContext, promptAfterFailure } from "./failure-context.ts";
 import { outputProblem, schemaRequest } from "./output-schema.ts";
 import type { PhaseContext, PhaseHandler, Start } from "./phase.ts";
+import { writePrivateFiles } from "./private-files.ts";
 import { programStart } from "./program-start.ts";
 import { outsideScope } from "./scope.ts";
 import { phaseVariables } from "./variables.ts";
@@ -98,8 +99,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     };
     const command = adapter.command(request);
     if (command.refusal) throw refused(context, command.refusal);
-    if (Object.keys(command.files).length > 0) await makeDirBelow(config.home, context.runDir);
-    for (const [name, text] of Object.entries(command.files)) await writeDurable(join(context.runDir, name), text);
+    await writePrivateFiles(config.home, context.runDir, command.files);
     const childEnv = childEnvironment(context, variables, { ...ofAgent, required: command.env });
     // Last: what changes from here on is the run's doing, or a person's.
     const env = { ...childEnv, ...(await guardBefore(context, repo)) };
@@ -127,7 +127,6 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
         head: worktree.head,
         ...resumedIn(session),
         ...(phase.readOnly ? { files: await filesOf(worktree) } : {}),
-        ...optional("ownFiles", Object.keys(command.files).length > 0 ? Object.keys(command.files) : undefined),
       },
       hidden: secretsOf(mcpServers),
       notes: [...notes, ...command.notes, ...(lost ? [lost.evidence] : [])],
@@ -137,7 +136,6 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
   async settle(now, spec, exit): Promise<TicketEvent> {
     // Configuration and ticket may name another agent since it was started.
     const context: Context = { ...now, agent: String(spec.data.agent) };
-    for (const name of ownFilesOf(spec)) rmSync(join(context.runDir, name), { force: true });
     const breach = await guardAfter(context);
     if (breach === undefined) return settleWork(context, spec, exit);
     try {
@@ -161,7 +159,7 @@ async function settleWork(context: Context, spec: RunSpec, exit: ExitRecord): Pr
     ? await undoChanges(context, repo, worktree, { head: before, files: spec.data.files })
     : await commitWork(context, worktree, before);
   if (common && common.type !== "failed") return common;
-  const facts = await reportFacts(context, exit);
+  const facts = await reportFacts(context, repo, exit);
   const refused = refusedResume(spec.data.resumed, exit.agent);
   if (refused !== undefined)
     return { type: "interrupted", at: context.now(), runId: context.ref.runId, category: "environment", reason: refused };
@@ -258,11 +256,6 @@ function secretsOf(servers: Record<string, McpServer>): Record<string, string> {
   return Object.fromEntries(values.map(([name, value], i) => [`ORCH_MCP_${i}_${name}`, value]));
 }
 
-/** What was written into the run's folder for its program alone: it may hold secrets. */
-function ownFilesOf({ data: { ownFiles } }: RunSpec): string[] {
-  return Array.isArray(ownFiles) ? ownFiles.map(String) : [];
-}
-
 /** Whether another agent than the phase's own works: models are named for that one. */
 function isStandIn({ ticket: { activity } }: Context): boolean {
   return activity.state === "running" && activity.agent !== undefined;
@@ -329,13 +322,13 @@ function failure(
   return { type: "failed", at: context.now(), runId: context.ref.runId, category, reason };
 }
 
-async function reportFacts(context: Context, exit: ExitRecord): Promise<RunFacts> {
+async function reportFacts(context: Context, repo: Repo, exit: ExitRecord): Promise<RunFacts> {
   const report = exit.agent;
   return {
     agent: context.agent,
     output: excerpt(report?.finalText ?? exit.stdoutTail),
     ...optional("session", report?.session),
-    ...(await branchFacts(context)),
+    ...(await branchFacts(context, repo)),
   };
 }
 

@@ -159,6 +159,13 @@ describe("what is said", () => {
     expect(promptOf(choose([], { stuck: "anew" }), "# T1", stuck)).toBe("That got nowhere.\n\n# T1");
   });
 
+  it("a nudge is heard also where the conversation of another phase goes on, beside the new task", () => {
+    const choice = choose([run({ phase: "build", status: "success" })], { phase: { id: "work", session: "resume:build" }, stuck: "nudge" });
+    expect(promptOf(choice, "# T1", { ...told, nudge: "Do something else.\n\n" })).toBe(
+      "You did phase `build` of this ticket in this conversation. Now another task follows on the same work.\n\nDo something else.\n\nThe task, as it stands now:\n\n# T1",
+    );
+  });
+
   it("a new conversation gets the task alone, and after an interruption a word of it", () => {
     expect(say(choose([]))).toBe("# T1\n\nDo it.");
     expect(say(choose([run({ status: "lost" }, { hadBegun: false })]))).toMatch(/^An earlier run of this task was interrupted\..*\n\n# T1/);
@@ -181,6 +188,7 @@ it("a program that does not let a run into its conversation is told from all oth
     "No conversation found with session ID: 1",
     "Error: thread/resume failed: no rollout found for thread id 1 (exit code 1)",
     "Error: Session ID 1 is already in use. (exit code 1)",
+    "Saved session could not be opened: session file is corrupted",
   ];
   for (const message of refusals) expect(refusedResume("1", report(message))).toBe(`${notResumed}: ${message}`);
   expect(refusedResume(undefined, report(refusals[0] ?? ""))).toBeUndefined();

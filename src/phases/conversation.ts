@@ -1,3 +1,4 @@
+import { isAboutSession } from "../agents/classify.ts";
 import { isProviderTrouble } from "../domain/park.ts";
 import type { AgentReport, Session } from "../domain/session.ts";
 import type { HistoryEntry, Message, Stuck } from "../domain/ticket.ts";
@@ -153,7 +154,7 @@ export function promptOf(
         case "budget":
           return `${goOnPaid}${person}${says}`;
         default:
-          return `${outcomeNote(choice, told.feedback, task)}${person}${says}The task, as it stands now:\n\n${task}`;
+          return `${outcomeNote(choice, told.feedback, task)}${told.nudge}${person}${says}The task, as it stands now:\n\n${task}`;
       }
   }
 }
@@ -198,16 +199,12 @@ function messagesText(messages: readonly Message[]): string {
   return messages.map(({ by, text }) => `The person in charge of this ticket (${by}) says:\n\n${text.trim()}\n\n`).join("");
 }
 
-/** A program that does not begin: it does not know the conversation, or has it open elsewhere. */
-const unknownSession =
-  /No conversation found|no rollout found|No session found|session not found|session .{0,80}(is already in use|does not exist)|is already in use/i;
-
 /**
  * Why a run counts for nothing that was to go on with a conversation and was not let in; undefined for all other runs. `resumed`
  * is what its spec notes.
  */
 export function refusedResume(resumed: unknown, report: AgentReport | null): string | undefined {
   const message = report?.failure?.message;
-  if (typeof resumed !== "string" || message === undefined || !unknownSession.test(message)) return undefined;
+  if (typeof resumed !== "string" || message === undefined || !isAboutSession(message)) return undefined;
   return `${notResumed}: ${message.slice(0, 500)}`;
 }

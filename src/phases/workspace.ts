@@ -41,7 +41,7 @@ export async function worktreeOf(
 ): Promise<Worktree> {
   const { worktree: path, branch } = context.resolved;
   const { planId, ticketId } = context.ref;
-  const startSha = await startPoint(repo, base ?? (await baseOf(context, repo)));
+  const startSha = async () => startPoint(repo, base ?? (await baseOf(context, repo)));
   return ensureWorktree({
     repo,
     lockDir: context.lockDir,
@@ -54,10 +54,10 @@ export async function worktreeOf(
   });
 }
 
-/** Where the branch stands, for the history; empty when there is no branch yet. */
-export async function branchFacts(context: PhaseContext): Promise<Pick<RunFacts, "head" | "baseSha">> {
+/** Where the branch stands, for the history; empty when there is no branch yet. `open`: the repository, where it is open already. */
+export async function branchFacts(context: PhaseContext, open?: Repo): Promise<Pick<RunFacts, "head" | "baseSha">> {
   if (!context.resolved.repo || !existsSync(join(context.resolved.worktree, ".git"))) return {};
-  const repo = await repositoryOf(context);
+  const repo = open ?? (await repositoryOf(context));
   const head = await commitOf(repo, `refs/heads/${context.resolved.branch}`);
   if (head === null) return {};
   if (context.ticket.baseSha !== null) return { head };

@@ -21,10 +21,11 @@ export async function writeParks(stateDir: string, parks: Parks): Promise<void> 
 
 function isPark(value: unknown): value is Park {
   if (typeof value !== "object" || value === null) return false;
-  const { category, reason, agent, ticket, since, at, until, times, limit, program } = value as Record<string, unknown>;
+  const { category, reason, agent, ticket, since, at, until, times, limit, served, program } = value as Record<string, unknown>;
   const areTexts = [reason, agent, ticket].every((field) => typeof field === "string");
   const areTimes = [since, at, until].every((field) => typeof field === "string" && !Number.isNaN(Date.parse(field)));
   const areCounts = [times, limit].every((field) => typeof field === "number" && Number.isInteger(field) && field >= 0);
   const isProgram = program === undefined || program === true;
-  return areTexts && areTimes && areCounts && isProgram && typeof category === "string" && isProviderTrouble(category);
+  const areRuns = served === undefined || (Array.isArray(served) && served.every((run) => typeof run === "string"));
+  return areRuns && areTexts && areTimes && areCounts && isProgram && typeof category === "string" && isProviderTrouble(category);
 }

@@ -37,6 +37,7 @@ export function testHome(options: { config?: Record<string, unknown>; repoPath?:
     GIT_CONFIG_GLOBAL: gitConfig,
     LANG: "C.UTF-8",
     NO_COLOR: "1",
+    ...compileCache(),
   };
   const git = (...args: string[]) => execFileSync("git", args, { cwd: repo, env, encoding: "utf8" }).trimEnd();
   git("init", "-q");
@@ -96,6 +97,12 @@ export function testHome(options: { config?: Record<string, unknown>; repoPath?:
     writeWorkflow: (name, text) => write(join(home, "workflows"), { [name]: text }),
     writeScript: (name, text) => write(join(home, "scripts"), { [name]: text }),
   };
+}
+
+/** The variable, where it is set, with which Node starts our program from its sources in half of the time. */
+export function compileCache(): Record<string, string> {
+  const { NODE_COMPILE_CACHE } = process.env;
+  return NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE };
 }
 
 /** A public file is missing for the instant in which its successor takes its place. */

@@ -19,7 +19,7 @@ export async function testRunner(
     level: "debug",
     secrets: [],
   });
-  const opened = await openRunner({ config, log, env: home.env, version: "0.0.0-test" });
+  const opened = await openRunner({ config, log, env: home.env, version: "0.0.0-test", housekeepingDelayMs: 500 });
   onTestFinished(async () => {
     opened.runner.setDispatching(false);
     await opened.runner.stopRuns();
