@@ -91,12 +91,21 @@ function ticketProblems(draft: PlanDraft, facts: DraftFacts): Problem[] {
     if (ticket.agent !== undefined) problems.push(...agentProblems(ticket.agent, at("agent"), facts));
     if (ticket.repo !== undefined) problems.push(...repoProblems(ticket.repo, at("repo"), facts));
     else if (draft.repo === undefined) {
-      problems.push(error("no-repo", at("repo"), "neither the ticket nor the plan names a repository", "set repo of the plan to an absolute path"));
+      problems.push(
+        error("no-repo", at("repo"), "neither the ticket nor the plan names a repository", "set repo of the plan to an absolute path"),
+      );
     }
     if (ticket.workflow !== undefined) problems.push(...workflowProblems(ticket.workflow, at("workflow"), facts));
     else if (draft.workflow === undefined) {
       const names = usable(facts).join(", ");
-      problems.push(error("no-workflow", at("workflow"), "neither the ticket nor the plan names a workflow", `set workflow of the plan to one of ${names}`));
+      problems.push(
+        error(
+          "no-workflow",
+          at("workflow"),
+          "neither the ticket nor the plan names a workflow",
+          `set workflow of the plan to one of ${names}`,
+        ),
+      );
     }
   }
   return [...problems, ...branchProblems(draft, facts)];
@@ -112,7 +121,10 @@ function graphProblems(tickets: readonly Pick<TicketDraft, "id" | "blockedBy">[]
     else {
       const twin = tickets[known]?.id;
       const message = twin === id ? `the id "${id}" is there twice` : `the ids "${twin}" and "${id}" differ only in case`;
-      problems.push({ ...error("duplicate-id", ["tickets", i, "id"], message, "give each ticket an id of its own"), other: ["tickets", known, "id"] });
+      problems.push({
+        ...error("duplicate-id", ["tickets", i, "id"], message, "give each ticket an id of its own"),
+        other: ["tickets", known, "id"],
+      });
     }
   }
   const ids = tickets.map(({ id }) => id);

@@ -1,9 +1,9 @@
 import { isAbsolute } from "node:path";
+import { currentWorkflow } from "../daemon/plan-workflow.ts";
 import type { PlanDraft } from "../domain/draft.ts";
 import { UserError } from "../domain/errors.ts";
 import { resolveTicket } from "../domain/ticket.ts";
 import { checkWorkflow } from "../engine/check-workflow.ts";
-import { currentWorkflow } from "../daemon/plan-workflow.ts";
 import { openRepo, type Repo } from "../git/git.ts";
 import { checkBranchName, checkNameIsFree } from "../git/refs.ts";
 import { checkWorktreePath, checkWorktreeRoot } from "../git/worktree-place.ts";
@@ -68,7 +68,10 @@ function workflowFacts(draft: PlanDraft, config: Bench["config"]): DraftFacts["w
       const isBroken = findings.some(({ severity }) => severity === "error");
       if (!named.has(name)) return [name, isBroken ? { message: `Workflow "${name}" has errors.` } : undefined];
       const current = currentWorkflow(config, name);
-      return [name, typeof current === "string" ? { message: current, fix: `orchestrator workflow lint ${name} shows all; mend it` } : undefined];
+      return [
+        name,
+        typeof current === "string" ? { message: current, fix: `orchestrator workflow lint ${name} shows all; mend it` } : undefined,
+      ];
     }),
   );
 }

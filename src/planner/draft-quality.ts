@@ -11,7 +11,14 @@ function criteriaProblems({ tickets }: PlanDraft): Problem[] {
   return tickets.flatMap(({ acceptanceCriteria }, i) =>
     acceptanceCriteria.length > 0
       ? []
-      : [warning("no-criteria", ["tickets", i, "acceptanceCriteria"], "has no acceptance criteria", "say what can be observed once it is done")],
+      : [
+          warning(
+            "no-criteria",
+            ["tickets", i, "acceptanceCriteria"],
+            "has no acceptance criteria",
+            "say what can be observed once it is done",
+          ),
+        ],
   );
 }
 
