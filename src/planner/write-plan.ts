@@ -1,12 +1,13 @@
 import type { PlanDraft } from "../domain/draft.ts";
+import { planOf, ticketOf } from "../domain/draft-files.ts";
 import type { Finding } from "../domain/errors.ts";
 import { instant } from "../domain/time.ts";
 import { createPlan } from "../state/new-plan.ts";
 import { checkDraft } from "./check-draft.ts";
 import { draftFacts } from "./draft-facts.ts";
-import { planOf, settleDraft, ticketOf } from "./draft-files.ts";
 import { draftQuality } from "./draft-quality.ts";
 import { draftSummary } from "./draft-summary.ts";
+import { settleDraft } from "./settle-draft.ts";
 import type { Bench } from "./tool.ts";
 
 /** What became of a plan that was to be written. */

@@ -125,6 +125,11 @@ export function trashDir(stateDir: string, planId: string): string {
   return join(planDir(stateDir, planId), ".orch", "trash");
 }
 
+/** Tickets that were taken off the plan before anybody worked at them. */
+export function removedDir(stateDir: string, planId: string): string {
+  return join(planDir(stateDir, planId), ".orch", "removed");
+}
+
 /** What could not be read. */
 export function quarantineDir(stateDir: string, planId: string): string {
   return join(planDir(stateDir, planId), ".orch", "quarantine");
