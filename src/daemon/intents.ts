@@ -46,6 +46,8 @@ export async function applyIntent(tools: IntentTools, intent: Intent, id?: strin
 async function applyToPlan(tools: IntentTools, view: PlanView, intent: PlanIntent, id: string | undefined): Promise<Answer> {
   switch (intent.type) {
     case "pause-plan": {
+      // Resuming it later would let a plan run that nobody has approved.
+      if (view.plan.status === "draft") return { result: "refused", message: `Plan "${intent.planId}" is a draft: nothing of it runs.` };
       if (view.plan.hold) return { result: "refused", message: `Plan "${intent.planId}" is already paused by ${view.plan.hold.by}.` };
       const hold = { by: intent.by, at: tools.now(), reason: intent.reason };
       await tools.index.updatePlan(intent.planId, { status: "paused", hold });
