@@ -175,7 +175,9 @@ interface Decision {
   ticket: string;
 }
 
-const object = "(?:(?:the|a|an|any|all|our|existing|old|new)\\s+)*([`\"']?[\\w@./-]+[`\"']?(?:\\s+[\\w@./-]+)?)";
+const linking = "for|in|into|to|with|without|of|on|from|and|or|as|at|by|when|if|only|that|which|instead|anywhere|everywhere|here|there|yet";
+const word = "[\\w@./-]*\\w";
+const object = `(?:(?:the|a|an|any|all|our|existing|old|new)\\s+)*([\`"']?${word}[\`"']?(?:\\s+(?!(?:${linking})\\b)${word})?)`;
 const forbids = new RegExp(
   `\\b(?:do not|don't|must not|never|no longer|stop)\\s+(?:use|using|keep|keeping|support|supporting|change|changing)\\s+${object}`,
   "gi",
