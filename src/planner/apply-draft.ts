@@ -5,6 +5,7 @@ import type { Ticket } from "../domain/ticket.ts";
 import { hasBegun } from "../engine/edit-plan.ts";
 import type { PlanView } from "../engine/world.ts";
 import { changePlan } from "./change-plan.ts";
+import type { Place } from "./check-draft.ts";
 import { planDraftOf, ticketDraftOf } from "./plan-draft.ts";
 import { readPlans } from "./read-plans.ts";
 import { settleDraft } from "./settle-draft.ts";
@@ -30,6 +31,8 @@ export interface Applied {
 export interface ApplyOptions {
   /** The plan becomes what the draft says: tickets and values that it does not have are taken away. */
   exact?: boolean;
+  /** As for checkDraft(), for a plan that is not there yet. */
+  place?: Place;
 }
 
 /**
@@ -37,13 +40,13 @@ export interface ApplyOptions {
  * Tickets are found again by their source, else by their id. What the draft leaves out or empty stays as it is, and
  * tickets that have begun stay as they are. Doing it twice changes nothing the second time.
  */
-export async function applyDraft(draft: PlanDraft, bench: Bench, { exact = false }: ApplyOptions = {}): Promise<Applied> {
+export async function applyDraft(draft: PlanDraft, bench: Bench, { exact = false, place }: ApplyOptions = {}): Promise<Applied> {
   const settled = settleDraft(draft, bench.cwd);
   const { world } = readPlans(bench.config);
   const view = world.plans.get(settled.id);
   const broken = world.brokenPlans.get(settled.id);
   if (broken !== undefined) throw new UserError(`Plan "${settled.id}" cannot be read: ${broken}`, { exit: "invalid" });
-  if (!view) return writeNew(settled, bench);
+  if (!view) return writeNew(settled, bench, place);
   const merge = mergeDraft(view, settled, exact);
   const { added, changed, removed, left, missing } = merge;
   const base = { planId: settled.id, left, missing };
@@ -56,8 +59,8 @@ export async function applyDraft(draft: PlanDraft, bench: Bench, { exact = false
   return { result, ...base, ...(isDone ? { added, changed, removed } : none), message, findings };
 }
 
-async function writeNew(draft: PlanDraft, bench: Bench): Promise<Applied> {
-  const written = await writePlan(draft, bench);
+async function writeNew(draft: PlanDraft, bench: Bench, place: Place | undefined): Promise<Applied> {
+  const written = await writePlan(draft, bench, place);
   const base = { planId: draft.id, changed: [], removed: [], left: [], missing: [], findings: written.findings };
   switch (written.result) {
     case "written": {

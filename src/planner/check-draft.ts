@@ -48,14 +48,18 @@ export function checkDraft(draft: unknown, facts: DraftFacts, place: Place = inD
   return [...ofSchema, ...planProblems(parsed.data, facts), ...ticketProblems(parsed.data, facts)].map(place);
 }
 
-/** Places problems by field, and by the ticket's id where one is concerned. */
-export function inDraft(draft: unknown): Place {
+/** Places problems by field, or as `place` does, and by the ticket's id where one is concerned. */
+export function inDraft(draft: unknown, place: Place = byField): Place {
   const tickets = (draft as { tickets?: unknown } | null | undefined)?.tickets;
-  return ({ path, other: _, message, ...rest }) => {
-    const at = path[0] === "tickets" && typeof path[1] === "number" && Array.isArray(tickets) ? tickets[path[1]] : undefined;
-    const id: unknown = at?.id;
-    return { ...rest, file: "draft", field: fieldName(path), message: typeof id === "string" ? `ticket "${id}": ${message}` : message };
+  return (problem) => {
+    const [first, i] = problem.path;
+    const id: unknown = first === "tickets" && typeof i === "number" && Array.isArray(tickets) ? tickets[i]?.id : undefined;
+    return place(typeof id === "string" ? { ...problem, message: `ticket "${id}": ${problem.message}` } : problem);
   };
+}
+
+function byField({ path, other: _, ...rest }: Problem): Finding {
+  return { ...rest, file: "draft", field: fieldName(path) };
 }
 
 /** A wrong type somewhere is no reason to hide that tickets block each other in a circle elsewhere. */

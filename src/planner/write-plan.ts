@@ -3,7 +3,7 @@ import { planOf, ticketOf } from "../domain/draft-files.ts";
 import type { Finding } from "../domain/errors.ts";
 import { instant } from "../domain/time.ts";
 import { createPlan } from "../state/new-plan.ts";
-import { checkDraft } from "./check-draft.ts";
+import { checkDraft, type Place } from "./check-draft.ts";
 import { draftFacts } from "./draft-facts.ts";
 import { draftQuality } from "./draft-quality.ts";
 import { draftSummary } from "./draft-summary.ts";
@@ -21,11 +21,11 @@ export type Written =
 
 /**
  * Checks a draft and writes it as a new plan, in one step. It is active once a person has approved it, on the bench or
- * beforehand; where nobody can be asked it is a draft. Throws a UserError (conflict) where somebody else was faster with the same id.
+ * beforehand; where nobody can be asked it is a draft. `place` as for checkDraft(). Throws a UserError (conflict) where somebody else was faster with the same id.
  */
-export async function writePlan(draft: PlanDraft, bench: Bench): Promise<Written> {
+export async function writePlan(draft: PlanDraft, bench: Bench, place?: Place): Promise<Written> {
   const settled = settleDraft(draft, bench.cwd);
-  const findings = await findingsOf(settled, bench);
+  const findings = await findingsOf(settled, bench, place === undefined ? {} : { place });
   if (findings.some(({ severity }) => severity === "error")) return { result: "refused", findings };
   const consent = await askConsent(bench, `Write plan "${settled.id}"?`, draftSummary(settled, bench.config, findings));
   if (consent === "declined") return { result: "declined", findings };
@@ -37,8 +37,9 @@ export async function writePlan(draft: PlanDraft, bench: Bench): Promise<Written
 }
 
 /** Everything that can be said of a draft that is no plan yet. */
-export async function findingsOf(draft: PlanDraft, bench: Bench, options: { exists?: boolean } = {}): Promise<Finding[]> {
-  return [...checkDraft(draft, await draftFacts(draft, bench, options)), ...draftQuality(draft)];
+export async function findingsOf(draft: PlanDraft, bench: Bench, options: { exists?: boolean; place?: Place } = {}): Promise<Finding[]> {
+  const { exists = false, place } = options;
+  return [...checkDraft(draft, await draftFacts(draft, bench, { exists }), place), ...draftQuality(draft, place)];
 }
 
 /** What a person says to this, or has said beforehand; `nobody` where there is none to ask. */
