@@ -55,6 +55,7 @@ const mayImport: Record<string, { good: string[]; bad: Record<string, string> }>
   phases: aboveAll("phases", ["executors", "daemon"]),
   executors: aboveAll("executors", ["phases", "daemon"]),
   daemon: aboveAll("daemon", ["phases", "executors"]),
+  planner: aboveAll("planner", ["forge", "trackers", "phases", "executors", "daemon"]),
 };
 
 function refused(folders: string[], message: string): Record<string, string> {

@@ -1,11 +1,9 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { CommanderError, InvalidArgumentError, Command as Parser, Option as ParserOption, Argument as Positional } from "commander";
 import { type Context, createContext } from "./app.ts";
 import type { Argument, Command, Ending, Option } from "./commands/command.ts";
 import { commands, globalOptions, groups, jsonOption } from "./commands/index.ts";
 import { type ExitCode, exitCodes, UserError } from "./domain/errors.ts";
-import { bundledAssets } from "./inputs/assets.ts";
+import { programVersion } from "./inputs/assets.ts";
 
 interface GlobalOptions {
   config?: string;
@@ -43,11 +41,7 @@ async function main(argv: string[]): Promise<number> {
 
 function contextOf(options: GlobalOptions): Context {
   const { env, stdout, stderr } = process;
-  return createContext({ env, cwd: process.cwd(), version: version(), stdout, stderr, options });
-}
-
-function version(): string {
-  return (JSON.parse(readFileSync(join(bundledAssets().root, "package.json"), "utf8")) as { version: string }).version;
+  return createContext({ env, cwd: process.cwd(), version: programVersion(), stdout, stderr, options });
 }
 
 /** Says what went wrong, to people or to the script that asked for JSON. */
@@ -124,7 +118,7 @@ type Action = (command: Command, args: string[], options: GlobalOptions) => Prom
 function buildParser(argv: readonly string[], action: Action): Parser {
   const root = prepared(new Parser("orchestrator"))
     .description("Takes tickets from a plan on disk to merged, verified changes, with the coding agents you already have.")
-    .version(version(), "-V, --version", "print the version")
+    .version(programVersion(), "-V, --version", "print the version")
     .enablePositionalOptions(false);
   for (const option of globalOptions) root.addOption(parserOption(option));
   const parents = new Map<string, Parser>();

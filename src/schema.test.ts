@@ -5,6 +5,7 @@ import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
 import { ConfigFile } from "./domain/config.ts";
+import { PlanDraft } from "./domain/draft.ts";
 import { Plan } from "./domain/plan.ts";
 import { TicketFile } from "./domain/ticket.ts";
 import { WorkflowFile } from "./domain/workflow.ts";
@@ -18,6 +19,7 @@ describe("docs/schema", () => {
     ["ticket", TicketFile],
     ["workflow", WorkflowFile],
     ["config", ConfigFile],
+    ["plan-draft", PlanDraft],
   ])("describes %s files as the program reads them", async (name, schema) => {
     const text = `${JSON.stringify(z.toJSONSchema(schema, { io: "input" }), null, 2)}\n`;
     await expect(text).toMatchFileSnapshot(`../docs/schema/${name}.schema.json`);

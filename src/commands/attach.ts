@@ -1,6 +1,7 @@
 import type { Context } from "../app.ts";
 import { runningDaemon } from "../daemon/holder.ts";
 import { openRunner } from "../daemon/open.ts";
+import { sendOrApply } from "../daemon/send-intent.ts";
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import type { Intent } from "../domain/event.ts";
@@ -10,7 +11,6 @@ import type { Ending } from "./command.ts";
 import { userOf } from "./intents.ts";
 import { openLog } from "./log.ts";
 import { chooseSession, openSession, programOf } from "./resume-session.ts";
-import { sendOrApply } from "./send-intent.ts";
 import { onStopSignals } from "./signals.ts";
 import { workUntil } from "./work-until.ts";
 import { readTicket, readWorld, takeTicket } from "./world.ts";
@@ -39,7 +39,7 @@ export async function run(context: Context, args: string[], options: { phase?: s
   programOf(context, config, { ticket, plan: view.plan, row });
   const handBack = (keep: boolean, session: Session) =>
     giveBack(context, config, { type: "hand-back", planId, ticketId, by, keep, session });
-  const answer = await sendOrApply(context, config, { type: "take-over", ...where, by, session: row.session });
+  const answer = await sendOrApply({ ...context, config }, { type: "take-over", ...where, by, session: row.session });
   if (answer?.result === "refused") throw new UserError(answer.message, { hint: answer.hint, exit: "conflict" });
   if (answer === undefined) {
     // The daemon finds both in their order once it looks.
@@ -74,7 +74,7 @@ export async function run(context: Context, args: string[], options: { phase?: s
 
 async function giveBack(context: Context, config: Config, intent: Extract<Intent, { type: "hand-back" }>): Promise<void> {
   const { planId, ticketId, keep } = intent;
-  const answer = await sendOrApply(context, config, intent);
+  const answer = await sendOrApply({ ...context, config }, intent);
   if (answer === undefined) context.say(`${planId}/${ticketId} is handed back once the daemon answers`);
   else if (answer.result === "refused") context.say(answer.message);
   else if (keep) context.say(`${planId}/${ticketId} stays paused; orchestrator resume ${planId} ${ticketId} lets it go on`);

@@ -5,11 +5,33 @@ const plan: Argument = { name: "planId", summary: "the plan" };
 const ticket: readonly Argument[] = [plan, { name: "ticketId", summary: "the ticket", joinable: true }];
 const reason: Option = { flags: "--reason <text>", summary: "why, for whoever looks at it later" };
 const strict: Option = { flags: "--strict", summary: "warnings count as errors" };
+const yes: Option = { flags: "-y, --yes", summary: "approved without a question" };
+const draftFile: Argument = { name: "file", summary: "a plan as YAML or JSON; - reads standard input" };
+const fileOrPlan: Argument = { name: "file|plan", summary: "a file, - for standard input, or the id of a plan" };
+const none = "none takes it away";
+const ticketFields: readonly Option[] = [
+  { flags: "-f, --file <path>", summary: "fields as YAML or JSON, as they are in a plan; - reads standard input" },
+  { flags: "-t, --title <text>", summary: "the title" },
+  { flags: "-d, --description <text>", summary: "what is wrong or missing, why, and what was decided" },
+  { flags: "-c, --criterion <text...>", summary: "acceptance criteria, all of them" },
+  { flags: "-s, --scope <glob...>", summary: "the files that it is to change, all of them" },
+  { flags: "-a, --after <ticket...>", summary: "the tickets that it waits for, all of them" },
+  { flags: "-p, --priority <priority>", summary: `P0, P1, P2 or P3; ${none}` },
+  { flags: "--type <type>", summary: `feature, bug, refactor, test, docs, chore or spike; ${none}` },
+  { flags: "--repo <path>", summary: `the repository, where it is not the plan's; ${none}` },
+  { flags: "--workflow <name>", summary: `the workflow, where it is not the plan's; ${none}` },
+  { flags: "--branch <name>", summary: `the branch, where it is not to be made from the ids; ${none}` },
+  { flags: "--agent <name>", summary: `the agent, where it is not the plan's; ${none}` },
+  { flags: "--model <name>", summary: `the model; ${none}` },
+  { flags: "--budget <usd>", summary: `what its runs may cost together; ${none}` },
+];
 const onePhase: Option = { flags: "--phase <phase>", summary: "only this phase" };
 
 /** What groups of commands with two words are about. */
 export const groups: Readonly<Record<string, string>> = {
+  plan: "write, check, approve, change and put away plans",
   service: "have the service manager of this machine keep the daemon running",
+  ticket: "add, change and remove tickets of a plan",
   workflow: "list, check, draw and upgrade workflows",
   worktree: "make and remove worktrees, for scripts",
 };
@@ -387,6 +409,139 @@ export const commands: readonly Command[] = [
     details: "Ends with 1 when something has to be mended; what only may be missing is a warning.",
     examples: ["orchestrator doctor", "orchestrator doctor --json"],
     load: () => import("./doctor.ts"),
+  },
+  {
+    name: "plan new",
+    summary: "write a new plan, all of it or nothing",
+    arguments: [draftFile],
+    options: [yes],
+    json: true,
+    details:
+      "Checks it first: fields, ids, what waits for what, branches, repositories, workflows, agents; then what makes it hard to work from, as warnings. It is a draft, which nobody works, unless --yes is given or you say yes at the terminal. Ends with 8 when a finding is an error, 4 when there is a plan of that id, 1 when you say no; nothing is written then.",
+    examples: ["orchestrator plan new auth.yaml", "orchestrator plan new --yes - < auth.json"],
+    load: async () => (await import("./plan.ts")).create,
+  },
+  {
+    name: "plan show",
+    summary: "show a plan with its tickets in full",
+    arguments: [plan],
+    json: true,
+    examples: ["orchestrator plan show auth", "orchestrator plan show auth --json | jq .data.plan > auth.json"],
+    load: async () => (await import("./plan.ts")).show,
+  },
+  {
+    name: "plan lint",
+    summary: "check a plan, written or not",
+    arguments: [fileOrPlan],
+    options: [strict],
+    json: true,
+    details: "Says what plan new would say, and writes nothing. Ends with 8 when a finding is an error.",
+    examples: ["orchestrator plan lint auth.yaml", "orchestrator plan lint auth --strict"],
+    load: async () => (await import("./plan.ts")).lint,
+  },
+  {
+    name: "plan apply",
+    summary: "bring a plan in line with a file",
+    arguments: [draftFile],
+    options: [yes],
+    json: true,
+    details:
+      "Writes the plan where there is none. Else adds what is new and changes what has not begun; tickets are found again by their source, or by their id. What the file leaves out stays, and so do tickets that have begun; both are said. Doing it twice changes nothing the second time. A plan that is being worked changes only with --yes, or your yes at the terminal.",
+    examples: ["orchestrator plan apply auth.yaml", "orchestrator plan apply --yes --json auth.yaml"],
+    load: async () => (await import("./plan.ts")).apply,
+  },
+  {
+    name: "plan approve",
+    summary: "let a draft be worked",
+    arguments: [plan],
+    json: true,
+    details: "Checks it once more. Ends with 8, and the plan stays a draft, when a finding is an error; 4 when it is no draft.",
+    examples: ["orchestrator plan approve auth"],
+    load: async () => (await import("./plan.ts")).approve,
+  },
+  {
+    name: "plan edit",
+    summary: "change a plan in your editor",
+    arguments: [plan],
+    json: true,
+    details:
+      "Opens $VISUAL or $EDITOR on the whole plan as YAML. What you save is checked and then becomes the plan; with an error nothing changes, and your text is kept.",
+    examples: ["orchestrator plan edit auth", "EDITOR='code --wait' orchestrator plan edit auth"],
+    load: async () => (await import("./plan.ts")).edit,
+  },
+  {
+    name: "plan graph",
+    summary: "draw what waits for what",
+    arguments: [fileOrPlan],
+    options: [{ flags: "--format <format>", summary: "text (default), mermaid or dot", choices: ["text", "mermaid", "dot"] }],
+    json: true,
+    examples: ["orchestrator plan graph auth", "orchestrator plan graph auth --format dot | dot -Tsvg > auth.svg"],
+    load: async () => (await import("./plan.ts")).graph,
+  },
+  {
+    name: "plan archive",
+    summary: "put a plan away that is over",
+    arguments: [plan],
+    options: [{ flags: "--failed", summary: "also with tickets that failed or need a person" }],
+    json: true,
+    details:
+      "Moves its folder to state/archive, as it is. Its id stays taken. Run gc first: it no longer looks at the plan afterwards. To have a plan back, move the folder back. Ends with 4 when a ticket has not ended.",
+    examples: ["orchestrator gc --plan auth && orchestrator plan archive auth"],
+    load: async () => (await import("./plan.ts")).archive,
+  },
+  {
+    name: "ticket add",
+    summary: "add a ticket to a plan",
+    arguments: [plan, { name: "ticketId", summary: "its id (default: the one in the file)", joinable: true }],
+    options: ticketFields,
+    json: true,
+    details: "The plan may be being worked. Ends with 8 when a finding is an error, 4 when the ticket cannot be added.",
+    examples: [
+      "orchestrator ticket add auth T-4 --title 'Lock an account after ten wrong passwords' --criterion '`npm test` passes' --after T-1",
+      "orchestrator ticket add auth --file T-4.yaml",
+    ],
+    load: async () => (await import("./ticket.ts")).add,
+  },
+  {
+    name: "ticket change",
+    summary: "change fields of a ticket",
+    arguments: ticket,
+    options: ticketFields,
+    json: true,
+    details:
+      "Fields that are not named stay. Once a ticket has begun its repository, workflow and branch stand, and it can wait for nothing more; one that is complete, skipped or cancelled changes no more.",
+    examples: [
+      "orchestrator ticket change auth T-4 --priority P0 --scope 'src/auth/**' 'test/auth/**'",
+      "orchestrator ticket change auth/T-4 --agent none",
+    ],
+    load: async () => (await import("./ticket.ts")).set,
+  },
+  {
+    name: "ticket remove",
+    summary: "take a ticket off a plan",
+    arguments: ticket,
+    json: true,
+    details:
+      "Only one that has not begun and that no other ticket waits for. Its files are kept in the plan's folder, under .orch/removed.",
+    examples: ["orchestrator ticket remove auth T-4"],
+    load: async () => (await import("./ticket.ts")).remove,
+  },
+  {
+    name: "ticket depend",
+    summary: "make a ticket wait for another one",
+    arguments: [...ticket, { name: "on", summary: "the ticket that has to be done first", joinable: true }],
+    json: true,
+    details: "Refused with 4 when tickets would wait for each other in a circle, and for a ticket that has begun.",
+    examples: ["orchestrator ticket depend auth T-4 T-1"],
+    load: async () => (await import("./ticket.ts")).depend,
+  },
+  {
+    name: "ticket undepend",
+    summary: "let a ticket no longer wait for another one",
+    arguments: [...ticket, { name: "on", summary: "the ticket that it waits for", joinable: true }],
+    json: true,
+    examples: ["orchestrator ticket undepend auth T-4 T-1"],
+    load: async () => (await import("./ticket.ts")).undepend,
   },
   {
     name: "workflow list",

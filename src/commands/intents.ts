@@ -1,11 +1,11 @@
 import type { Context } from "../app.ts";
+import { sendOrApply } from "../daemon/send-intent.ts";
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import type { Intent } from "../domain/event.ts";
 import { workflowOf } from "../engine/world.ts";
 import type { CommandModule, Ending } from "./command.ts";
 import { printLine } from "./print.ts";
-import { sendOrApply } from "./send-intent.ts";
 import { readWorkflow } from "./workflow-reader.ts";
 import { type ReadWorld, readTicket, readWorld, takePlan, takeTicket, unknown } from "./world.ts";
 
@@ -119,7 +119,7 @@ function command(intentOf: (snapshot: ReadWorld, context: Context, args: string[
 
 /** Has an intent applied and prints the answer. Throws a UserError (conflict) when it is refused. */
 export async function carryOut(context: Context, config: Config, intent: Intent): Promise<Ending> {
-  const answer = await sendOrApply(context, config, intent);
+  const answer = await sendOrApply({ ...context, config }, intent);
   if (answer === undefined) {
     context.say("queued; the daemon has not answered");
     return "tryLater";

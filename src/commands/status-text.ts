@@ -54,8 +54,10 @@ function planLines(context: Context, row: PlanRow, now: Instant, detailed: boole
     detailed && row.plan
       ? [`  made ${row.plan.createdAt} by ${oneLine(row.plan.createdBy) || "nobody named"}, in ${row.plan.repo ?? "several repositories"}`]
       : [];
+  const draft = row.status === "draft" ? [`  waits for approval: orchestrator plan approve ${row.id}`] : [];
   return [
     `${head}${counts}`,
+    ...draft,
     ...made,
     ...row.problems.map((problem) => `  ${context.style("red", "broken:")} ${oneLine(problem)}`),
     ...lines,

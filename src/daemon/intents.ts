@@ -7,6 +7,7 @@ import { type PlanView, planStatus } from "../engine/world.ts";
 import type { Index } from "../state/index.ts";
 import type { LiveWorld } from "./live-world.ts";
 import type { AgentParks } from "./parks.ts";
+import { archivePlan, editPlan } from "./plan-edits.ts";
 import { upgradeWorkflow } from "./upgrade-workflow.ts";
 
 /** What intents are carried out with. */
@@ -45,6 +46,8 @@ export async function applyIntent(tools: IntentTools, intent: Intent, id?: strin
 async function applyToPlan(tools: IntentTools, view: PlanView, intent: PlanIntent, id: string | undefined): Promise<Answer> {
   switch (intent.type) {
     case "pause-plan": {
+      // Resuming it later would let a plan run that nobody has approved.
+      if (view.plan.status === "draft") return { result: "refused", message: `Plan "${intent.planId}" is a draft: nothing of it runs.` };
       if (view.plan.hold) return { result: "refused", message: `Plan "${intent.planId}" is already paused by ${view.plan.hold.by}.` };
       const hold = { by: intent.by, at: tools.now(), reason: intent.reason };
       await tools.index.updatePlan(intent.planId, { status: "paused", hold });
@@ -75,6 +78,20 @@ async function applyToPlan(tools: IntentTools, view: PlanView, intent: PlanInten
       tools.changed();
       return { result: "applied", message: `The budget of plan "${intent.planId}" is set.` };
     }
+    case "approve-plan": {
+      if (view.plan.status !== "draft") {
+        return { result: "refused", message: `Plan "${intent.planId}" is no draft: it was approved already.` };
+      }
+      const status = planStatus({ ...view, plan: { ...view.plan, status: "active" } });
+      await tools.index.updatePlan(intent.planId, { status });
+      tools.world.refresh(intent.planId);
+      tools.changed();
+      return { result: "applied", message: `Plan "${intent.planId}" is approved and ${status}.` };
+    }
+    case "edit-plan":
+      return editPlan(tools, intent);
+    case "archive-plan":
+      return archivePlan(tools, view, intent);
     case "cancel-plan":
       return cancelPlan(tools, view, intent, id);
     case "upgrade-workflow":

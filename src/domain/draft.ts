@@ -1,20 +1,10 @@
 import * as z from "zod";
 import { Id } from "./id-schema.ts";
 import { Plan } from "./plan.ts";
+import { Source, ticketTypes } from "./source.ts";
 import { priorities } from "./ticket.ts";
 
-/** Where a ticket comes from. `kind` and `id` together find it again when the source is read once more. */
-export const Source = z.object({
-  /** The source: `github`, `linear`, `features`, `issue-files`, `backlog` or `text`. */
-  kind: z.string().min(1),
-  /** Unique within the kind: `owner/repo#12`, `ENG-12`, a path with an anchor. */
-  id: z.string().min(1),
-  url: z.string().optional(),
-});
-export type Source = z.infer<typeof Source>;
-
-/** What sort of work a ticket is. */
-const ticketTypes = ["feature", "bug", "refactor", "test", "docs", "chore", "spike"] as const;
+export { Source };
 
 /** A ticket as a planner, a person or a source proposes it. Unknown keys are refused: a misspelt one would be lost. */
 export const TicketDraft = z.strictObject({

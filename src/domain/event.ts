@@ -1,5 +1,6 @@
 import type { FailureCategory } from "./failure.ts";
 import type { Hold } from "./plan.ts";
+import type { PlanEdit } from "./plan-edit.ts";
 import type { Session, Usage } from "./session.ts";
 import type { AfterStop, IsolationBreach } from "./ticket.ts";
 import type { Instant } from "./time.ts";
@@ -114,6 +115,12 @@ export type Intent =
   | { type: "budget-plan"; planId: string; by: string; budgetUsd?: number | null; budgetTokens?: number | null }
   | { type: "pause-plan"; planId: string; by: string; reason: string }
   | { type: "resume-plan"; planId: string; by: string }
+  /** A draft may be worked from now on. */
+  | { type: "approve-plan"; planId: string; by: string }
+  /** All of the edits, or none. */
+  | { type: "edit-plan"; planId: string; by: string; edits: readonly PlanEdit[] }
+  /** `failed`: also a plan with tickets that failed or need a person. */
+  | { type: "archive-plan"; planId: string; by: string; failed: boolean }
   | { type: "cancel-plan"; planId: string; by: string; reason: string }
   /** Without `workflow` the plan's own one. */
   | { type: "upgrade-workflow"; planId: string; by: string; workflow?: string }

@@ -22,6 +22,8 @@ export const Plan = z.looseObject({
   schema: z.number().int().default(1),
   id: Id,
   name: z.string().default(""),
+  /** What the plan is for, in a few sentences. */
+  goal: z.string().default(""),
   createdAt: z.string().default(""),
   createdBy: z.string().default(""),
   repo: z.string().nullable().default(null),

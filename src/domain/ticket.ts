@@ -3,6 +3,7 @@ import { FailureCategory } from "./failure.ts";
 import { Id } from "./id-schema.ts";
 import { Hold, type Plan } from "./plan.ts";
 import { Session, Usage } from "./session.ts";
+import { Source } from "./source.ts";
 import { ticketStatuses } from "./ticket-status.ts";
 
 export const TicketStatus = z.enum(ticketStatuses);
@@ -130,6 +131,12 @@ const plannerFields = {
   budgetUsd: z.number().min(0).nullable().default(null),
   /** The same in tokens. */
   budgetTokens: z.number().int().min(0).nullable().default(null),
+  /** What sort of work it is: feature, bug, refactor, test, docs, chore or spike. */
+  type: z.string().nullable().default(null),
+  /** Globs of the files it is to change, relative to the repository. Its agents are told; what they change beyond is noted. */
+  scope: z.array(z.string()).default([]),
+  /** Where it was written down before; a source that is read again finds its ticket by this. */
+  source: Source.nullable().default(null),
   createdAt: z.string().nullable().default(null),
 };
 

@@ -110,7 +110,11 @@ function ofTicket(world: World, view: PlanView, ticket: Ticket, where: string, l
   const reasons: Reason[] = [];
   if (view.twin !== undefined) reasons.push({ code: "broken_plan", message: view.twin, command: "orchestrator check" });
   if (plan.status === "draft")
-    reasons.push({ code: "plan_held", message: `Plan "${plan.id}" is a draft.`, command: `orchestrator resume-plan ${plan.id}` });
+    reasons.push({
+      code: "plan_held",
+      message: `Plan "${plan.id}" is a draft and waits for approval.`,
+      command: `orchestrator plan approve ${plan.id}`,
+    });
   else if (!isRunnable(plan)) {
     const who = plan.hold ? ` by ${plan.hold.by} (${plan.hold.reason || "no reason given"})` : "";
     reasons.push({

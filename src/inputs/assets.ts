@@ -23,6 +23,11 @@ export function bundledAssets(from: string = import.meta.url): Assets {
   };
 }
 
+/** The version of this program. */
+export function programVersion(): string {
+  return (JSON.parse(readFileSync(join(bundledAssets().root, "package.json"), "utf8")) as { version: string }).version;
+}
+
 // Source, bundled chunks and a global install differ in how deep a module lies, but not in which package it belongs to.
 function packageRoot(start: string): string {
   for (let dir = start; ; dir = dirname(dir)) {

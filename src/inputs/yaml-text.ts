@@ -57,7 +57,7 @@ export function broken(file: string, ...findings: Finding[]): YamlText {
 }
 
 /** `["phases", 2, "onSuccess"]` as `phases[2].onSuccess`. */
-function fieldName(path: Path): string {
+export function fieldName(path: Path): string {
   return path.map((step, i) => (typeof step === "number" ? `[${step}]` : i === 0 ? step : `.${step}`)).join("");
 }
 

@@ -211,7 +211,17 @@ async function judge(context: Context, repo: Repo, exit: ExitRecord, facts: RunF
       };
     }
   }
-  return passedRun(context, facts, report.finalText, context.resolved.worktree);
+  const passed = await passedRun(context, facts, report.finalText, context.resolved.worktree);
+  if (passed.type !== "passed") return passed;
+  return { ...passed, captured: { ...passed.captured, ...(await ticketScopeNote(context, repo, facts)) } };
+}
+
+/** What is said of a ticket whose own scope was left: a planner guesses it, so that it is for a reviewer to judge, not a failure. */
+async function ticketScopeNote({ ticket, phase }: Context, repo: Repo, facts: RunFacts): Promise<Record<string, string>> {
+  const from = ticket.baseSha ?? facts.baseSha;
+  if (ticket.scope.length === 0 || phase.readOnly || !from || !facts.head) return {};
+  const paths = (await changedPaths(repo, from, facts.head)).map((change) => change.path);
+  return { outside_scope: outsideScope({ allow: ticket.scope }, paths).slice(0, 20).join(", ") };
 }
 
 function agentConfig({ config, agent, phase }: Context): { configured: AgentConfig; adapter: Adapter } {

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import * as z from "zod";
 import type { Answer, Intent } from "../domain/event.ts";
 import { Id } from "../domain/id-schema.ts";
+import { PlanEdit } from "../domain/plan-edit.ts";
 import { Session } from "../domain/session.ts";
 import { disk, hasCode, linkExclusive, makeDir, moveTemporary, removeIfThere, sweep, writeTemporary } from "./atomic-write.ts";
 import { readJson, Unreadable, validate } from "./json.ts";
@@ -26,6 +27,9 @@ const IntentFile = z.discriminatedUnion("type", [
   z.object({ type: z.literal("budget-plan"), planId: Id, by: text, ...caps }),
   z.object({ type: z.literal("pause-plan"), planId: Id, by: text, reason: text }),
   z.object({ type: z.literal("resume-plan"), planId: Id, by: text }),
+  z.object({ type: z.literal("approve-plan"), planId: Id, by: text }),
+  z.object({ type: z.literal("edit-plan"), planId: Id, by: text, edits: z.array(PlanEdit).min(1) }),
+  z.object({ type: z.literal("archive-plan"), planId: Id, by: text, failed: z.boolean() }),
   z.object({ type: z.literal("cancel-plan"), planId: Id, by: text, reason: text }),
   z.object({ type: z.literal("upgrade-workflow"), planId: Id, by: text, workflow: text.optional() }),
   z.object({ type: z.literal("resume-agent"), agent: text, by: text }),

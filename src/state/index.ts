@@ -2,13 +2,14 @@ import { UserError } from "../domain/errors.ts";
 import type { Plan } from "../domain/plan.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import { hasCode } from "./atomic-write.ts";
+import { archivePlan, editTicket, type PlanEdits, removeTicket, writeTickets } from "./edit-plan.ts";
 import { type IndexState, inTurn, keepInTrash, trashMs } from "./index-state.ts";
 import { foldLateSaves } from "./late-saves.ts";
 import { planFile, plansDir } from "./layout.ts";
-import { type PlanEntry, signatureAt, type TrackedPlan, type TrackedTicket } from "./load.ts";
+import { judgePlan, type PlanEntry, signatureAt, type TrackedPlan, type TrackedTicket } from "./load.ts";
 import { addPlan, hasFolder, judgeTwins, lookAtPlan, lookAtRoot, planGone } from "./look-at-plans.ts";
 import { deliverIntents, lookAtTicket, unmoved } from "./look-at-ticket.ts";
-import { listPlans } from "./plan-list.ts";
+import { listPlans, ticketNames } from "./plan-list.ts";
 import { type PlanChange, updatePlan } from "./plans.ts";
 import { commitTicket } from "./ticket-steps.ts";
 import type { PendingIntent } from "./tickets.ts";
@@ -50,6 +51,13 @@ export interface Index {
   commit(planId: string, ticket: Ticket, settled?: string, refused?: string): Promise<Ticket>;
   /** Changes `status` or `hold` of a plan. Throws Unreadable for a plan.json that cannot be used, system errors, and as `commit` for a folder that went away. */
   updatePlan(planId: string, change: PlanChange): Promise<Plan>;
+  /**
+   * Adds tickets, changes the plan and its tickets, and removes tickets, in this order: a crash in between leaves nothing
+   * that may run, and the same edits done again do the rest. Throws as `commit` and `updatePlan`.
+   */
+  editPlan(planId: string, edits: PlanEdits): Promise<void>;
+  /** Puts a plan away and forgets it; gives its new folder. Throws a UserError (conflict) where another one is there, and system errors. */
+  archivePlan(planId: string): Promise<string>;
   /** Whether a commit of late has applied this intent. */
   hasApplied(planId: string, ticketId: string, intentId: string): boolean;
   /** Whether this intent was read from an edit and waits for a commit that settles it. */
@@ -117,7 +125,28 @@ export function openIndex(stateDir: string, options: IndexOptions): Index {
     if (!state.writer) throw new Error("this index was opened for reading");
   }
 
-  async function updateNow(plan: TrackedPlan, change: PlanChange): Promise<Plan> {
+  function findPlan(planId: string): TrackedPlan {
+    const plan = state.plans.get(planId);
+    if (!plan) throw new UserError(`No plan ${planId}.`, { exit: "notFound" });
+    return plan;
+  }
+
+  async function editNow(plan: TrackedPlan, edits: PlanEdits): Promise<void> {
+    await writeTickets(state, plan.id, edits.added);
+    await inTurn(plan, () => updateNow(plan, edits.change));
+    state.changes.push(...lookAtPlan(state, plan));
+    for (const [ticketId, fields] of edits.changed) {
+      const entry = find(plan.id, ticketId);
+      await inTurn(entry, () => editTicket(state, entry, fields));
+    }
+    for (const ticketId of edits.removed) {
+      const entry = find(plan.id, ticketId);
+      await inTurn(entry, () => removeTicket(state, plan, entry));
+    }
+    judgePlan(plan, stateDir, ticketNames(stateDir, plan.id).bad);
+  }
+
+  async function updateNow(plan: TrackedPlan, change: PlanEdits["change"] | PlanChange): Promise<Plan> {
     const updated = await updatePlan(stateDir, plan.id, change).catch((error) => {
       // The plan may lie in the trash alone.
       state.straysIn.add(plan.id);
@@ -150,9 +179,18 @@ export function openIndex(stateDir: string, options: IndexOptions): Index {
     },
     async updatePlan(planId, change) {
       mayWrite();
-      const plan = state.plans.get(planId);
-      if (!plan) throw new UserError(`No plan ${planId}.`, { exit: "notFound" });
+      const plan = findPlan(planId);
       return inTurn(plan, () => updateNow(plan, change));
+    },
+    async editPlan(planId, edits) {
+      mayWrite();
+      await editNow(findPlan(planId), edits).catch((error: unknown) => {
+        throw hasCode(error, "ENOENT") ? planGone(state, planId, error) : error;
+      });
+    },
+    async archivePlan(planId) {
+      mayWrite();
+      return archivePlan(state, findPlan(planId));
     },
     hasApplied(planId, ticketId, intentId) {
       return state.plans.get(planId)?.tickets.get(ticketId)?.truth?.applied.includes(intentId) ?? false;

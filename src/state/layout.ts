@@ -80,6 +80,16 @@ export function plansDir(stateDir: string): string {
   return join(stateDir, "plans");
 }
 
+/** Plans that are over and were put away, each in its folder as it was. */
+export function archiveDir(stateDir: string): string {
+  return join(stateDir, "archive");
+}
+
+/** Where a plan is put away. */
+export function archivedPlanDir(stateDir: string, planId: string): string {
+  return join(archiveDir(stateDir), checked(planId, "plan id"));
+}
+
 export function planDir(stateDir: string, planId: string): string {
   return join(stateDir, "plans", checked(planId, "plan id"));
 }
@@ -113,6 +123,11 @@ export function revFile(stateDir: string, planId: string, ticketId: string, rev:
 /** What was replaced, for a few seconds. */
 export function trashDir(stateDir: string, planId: string): string {
   return join(planDir(stateDir, planId), ".orch", "trash");
+}
+
+/** Tickets that were taken off the plan before anybody worked at them. */
+export function removedDir(stateDir: string, planId: string): string {
+  return join(planDir(stateDir, planId), ".orch", "removed");
 }
 
 /** What could not be read. */

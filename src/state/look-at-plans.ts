@@ -56,7 +56,8 @@ export function judgeTwins({ plans, stateDir }: IndexState): Change[] {
   return changes;
 }
 
-function removePlan(state: IndexState, id: string): Change {
+/** Takes a plan off the index whose folder is no longer there, and gives the change to tell. */
+export function removePlan(state: IndexState, id: string): Change {
   state.plans.delete(id);
   state.ticketRing = undefined;
   state.watching?.forgetPlan(id);

@@ -93,15 +93,22 @@ async function lookAtMissing(state: IndexState, plan: TrackedPlan, entry: Tracke
   entry.signature = "none";
   if (entry.absent) return [];
   entry.absent = true;
-  const listed = plan.plan?.tickets.some((ticket) => ticket.ticketId === entry.ref.ticketId) ?? false;
-  if (listed) {
-    judgeTicket(entry, missing(entry.file));
-  } else {
-    plan.tickets.delete(entry.ref.ticketId);
-    state.ticketRing = undefined;
-  }
+  if (!isListed(plan, entry)) return forget(state, plan, entry);
+  judgeTicket(entry, missing(entry.file));
   judgePlan(plan, state.stateDir, ticketNames(state.stateDir, plan.id).bad);
-  return [changeOf(entry, listed ? "unreadable" : "removed")];
+  return [changeOf(entry, "unreadable")];
+}
+
+function isListed(plan: TrackedPlan, { ref }: TrackedTicket): boolean {
+  return plan.plan?.tickets.some(({ ticketId }) => ticketId === ref.ticketId) ?? false;
+}
+
+/** Takes a ticket off the index of which nothing is left. */
+function forget(state: IndexState, plan: TrackedPlan, entry: TrackedTicket): Change[] {
+  plan.tickets.delete(entry.ref.ticketId);
+  state.ticketRing = undefined;
+  judgePlan(plan, state.stateDir, ticketNames(state.stateDir, plan.id).bad);
+  return [changeOf(entry, "removed")];
 }
 
 /** Reads a ticket anew in place of what is known of it. A ticket that was good once stays so. */
@@ -112,6 +119,7 @@ function reload(state: IndexState, plan: TrackedPlan, entry: TrackedTicket): Cha
   Object.assign(entry, fresh, { tail: entry.tail }, fresh.truth ? {} : known);
   if (!state.writer && entry.signature === undefined) entry.signature = signatureAt(entry.file, state.now());
   if (entry.signature === undefined) state.hintedTickets.add(entry);
+  if (fresh.absent && !isListed(plan, entry)) return forget(state, plan, entry);
   if (entry.absent !== was.absent) judgePlan(plan, state.stateDir, ticketNames(state.stateDir, plan.id).bad);
   const same = was.rev === entry.ticket?.rev && was.problem === entry.problem?.message && was.digest === entry.truth?.known.at(-1);
   if (same && was.absent === entry.absent) return [];

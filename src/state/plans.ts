@@ -1,5 +1,6 @@
 import { basename, dirname, join } from "node:path";
 import { Plan } from "../domain/plan.ts";
+import type { PlanFields } from "../domain/plan-edit.ts";
 import { disk, dropTemporary, hasCode, linkUnlessThere, makeDirBelow, removeIfThere, syncDir, writeTemporary } from "./atomic-write.ts";
 import { parseJson, readTextFile, statFile, Unreadable, validate } from "./json.ts";
 import { placeOf } from "./json-places.ts";
@@ -28,22 +29,22 @@ export function readPlan(stateDir: string, planId: string): Plan | undefined {
   return read === undefined ? undefined : parsePlan(read.text, file, planId);
 }
 
-/** The fields of plan.json that the runner writes; the caps only when a person asks for it. */
-export type PlanChange = Partial<Pick<Plan, "status" | "hold" | "budgetUsd" | "budgetTokens">>;
+/** Fields of plan.json to write: the runner's own ones, and others only when a person asks for it. */
+export type PlanChange = Partial<Pick<Plan, "status" | "hold" | "budgetTokens" | "tickets" | keyof PlanFields>>;
 
 let taken = 0;
 
 /**
  * Changes these fields in plan.json and nothing else, whoever edits the file at the same time. Gives the plan and
- * where the replaced file lies, to be looked at once more a little later. Undefined when there is no plan.json.
+ * where the replaced file lies, to be looked at once more a little later. A function gets plan.json as it is then. Undefined when there is no plan.json.
  * Throws Unreadable for one that cannot be used, and system errors; the plan may lie in the trash alone then.
  */
 export async function updatePlan(
   stateDir: string,
   planId: string,
-  change: PlanChange,
+  change: PlanChange | ((present: Plan) => PlanChange),
 ): Promise<{ plan: Plan; signature: string; trash: string } | undefined> {
-  return replacePlan(stateDir, planId, (present) => ({ ...present, ...change }));
+  return replacePlan(stateDir, planId, (present, plan) => ({ ...present, ...(typeof change === "function" ? change(plan) : change) }));
 }
 
 /** Folds a save that reached plan.json's old inode after it was replaced: all of it but `status` and `hold` counts. */
@@ -66,15 +67,15 @@ export async function foldLatePlan(
 async function replacePlan(
   stateDir: string,
   planId: string,
-  edit: (present: Record<string, unknown>) => Record<string, unknown>,
+  edit: (present: Record<string, unknown>, plan: Plan) => Record<string, unknown>,
 ): Promise<{ plan: Plan; signature: string; trash: string } | undefined> {
   const file = planFile(stateDir, planId);
   for (let tries = 0; tries < 50; tries++) {
     const before = readTextFile(file);
     if (before === undefined) return undefined;
     await makeDirBelow(planDir(stateDir, planId), trashDir(stateDir, planId));
-    parsePlan(before.text, file, planId);
-    const text = `${JSON.stringify(edit(parseJson(before.text, file) as Record<string, unknown>), undefined, 2)}\n`;
+    const present = parsePlan(before.text, file, planId);
+    const text = `${JSON.stringify(edit(parseJson(before.text, file) as Record<string, unknown>, present), undefined, 2)}\n`;
     const plan = parsePlan(text, file, planId);
     const written = await swapPlan(stateDir, planId, file, digestOf(before.text), text);
     if (written) return { plan, ...written };

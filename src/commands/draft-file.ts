@@ -1,0 +1,48 @@
+import { resolve } from "node:path";
+import { text as readStream } from "node:stream/consumers";
+import type * as z from "zod";
+import type { Context } from "../app.ts";
+import { PlanDraft } from "../domain/draft.ts";
+import { type Finding, UserError } from "../domain/errors.ts";
+import { readTextFile } from "../inputs/read-text.ts";
+import { problemsOf } from "../inputs/schema-problems.ts";
+import { parseYamlText } from "../inputs/yaml-text.ts";
+import { checkDraft, inDraft, type Place } from "../planner/check-draft.ts";
+import { draftFacts } from "../planner/draft-facts.ts";
+import type { Bench } from "../planner/tool.ts";
+
+/** A text that a person wrote, as YAML or JSON, and what is wrong with it. `value` is there when no finding is an error. */
+export interface ReadInput<T> {
+  value: T | undefined;
+  findings: Finding[];
+  place: Place;
+}
+
+/** Reads a file, or standard input for "-". UserError when there is none or it cannot be read. */
+export async function readInput(context: Context, name: string): Promise<{ text: string; file: string }> {
+  if (name === "-") return { text: await readStream(process.stdin), file: "(standard input)" };
+  const file = resolve(context.cwd, name);
+  const read = readTextFile(file);
+  if ("text" in read) return { text: read.text, file };
+  throw new UserError(`${file}: ${read.message}.`, { exit: read.problem === "missing" ? "notFound" : "invalid" });
+}
+
+/** Reads a plan from a text. Never throws for what is in it. */
+export async function readDraft({ text, file }: { text: string; file: string }, bench: Bench): Promise<ReadInput<PlanDraft>> {
+  const { raw, findings, place: inText } = parseYamlText(text, file);
+  const place = inDraft(raw, inText);
+  if (findings.length > 0) return { value: undefined, findings, place };
+  const parsed = PlanDraft.safeParse(raw);
+  if (parsed.success) return { value: parsed.data, findings: [], place };
+  const nothing = await draftFacts({ id: "draft", name: "", goal: "", tickets: [] }, bench);
+  return { value: undefined, findings: checkDraft(raw, nothing, place), place };
+}
+
+/** Reads a value of a schema from a text. Never throws for what is in it. */
+export function readFields<S extends z.ZodType>({ text, file }: { text: string; file: string }, schema: S): ReadInput<z.output<S>> {
+  const { raw, findings, place } = parseYamlText(text, file);
+  if (findings.length > 0) return { value: undefined, findings, place };
+  const parsed = schema.safeParse(raw);
+  if (parsed.success) return { value: parsed.data, findings: [], place };
+  return { value: undefined, findings: problemsOf(schema, raw, parsed.error.issues).map(place), place };
+}

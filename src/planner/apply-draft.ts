@@ -1,0 +1,152 @@
+import type { PlanDraft, TicketDraft } from "../domain/draft.ts";
+import { type Finding, UserError } from "../domain/errors.ts";
+import type { PlanEdit, PlanFields, TicketChange } from "../domain/plan-edit.ts";
+import type { Ticket } from "../domain/ticket.ts";
+import { hasBegun } from "../engine/edit-plan.ts";
+import type { PlanView } from "../engine/world.ts";
+import { changePlan } from "./change-plan.ts";
+import type { Place } from "./check-draft.ts";
+import { planDraftOf, ticketDraftOf } from "./plan-draft.ts";
+import { readPlans } from "./read-plans.ts";
+import { settleDraft } from "./settle-draft.ts";
+import type { Bench } from "./tool.ts";
+import { writePlan } from "./write-plan.ts";
+
+/** What became of a draft that was to be applied. Ids are those that the plan's tickets have on disk. */
+export interface Applied {
+  result: "written" | "changed" | "unchanged" | "queued" | "refused" | "declined";
+  planId: string;
+  message: string;
+  added: string[];
+  changed: string[];
+  removed: string[];
+  /** Tickets that the draft would change and that have begun, with why they were left alone. */
+  left: { ticketId: string; reason: string }[];
+  /** Tickets of the plan that the draft does not have. */
+  missing: string[];
+  /** Errors say why nothing was done; warnings are about what was. */
+  findings: Finding[];
+}
+
+export interface ApplyOptions {
+  /** The plan becomes what the draft says: tickets and values that it does not have are taken away. */
+  exact?: boolean;
+  /** As for checkDraft(), for a plan that is not there yet. */
+  place?: Place;
+}
+
+/**
+ * Brings a plan in line with a draft: writes it where there is none; else adds what is new and changes what has not begun.
+ * Tickets are found again by their source, else by their id. What the draft leaves out or empty stays as it is, and
+ * tickets that have begun stay as they are. Doing it twice changes nothing the second time.
+ */
+export async function applyDraft(draft: PlanDraft, bench: Bench, { exact = false, place }: ApplyOptions = {}): Promise<Applied> {
+  const settled = settleDraft(draft, bench.cwd);
+  const { world } = readPlans(bench.config);
+  const view = world.plans.get(settled.id);
+  const broken = world.brokenPlans.get(settled.id);
+  if (broken !== undefined) throw new UserError(`Plan "${settled.id}" cannot be read: ${broken}`, { exit: "invalid" });
+  if (!view) return writeNew(settled, bench, place);
+  const merge = mergeDraft(view, settled, exact);
+  const { added, changed, removed, left, missing } = merge;
+  const base = { planId: settled.id, left, missing };
+  const none = { added: [], changed: [], removed: [] };
+  if (merge.edits.length === 0) {
+    return { result: "unchanged", ...base, ...none, message: `Nothing to do: plan "${settled.id}" is so already.`, findings: [] };
+  }
+  const { result, message, findings } = await changePlan(settled.id, merge.edits, bench);
+  const isDone = result === "changed" || result === "queued";
+  return { result, ...base, ...(isDone ? { added, changed, removed } : none), message, findings };
+}
+
+async function writeNew(draft: PlanDraft, bench: Bench, place: Place | undefined): Promise<Applied> {
+  const written = await writePlan(draft, bench, place);
+  const base = { planId: draft.id, changed: [], removed: [], left: [], missing: [], findings: written.findings };
+  switch (written.result) {
+    case "written": {
+      const message = `Plan "${draft.id}" is written, as ${written.status === "draft" ? "a draft" : "an active one"}.`;
+      return { ...base, result: "written", message, added: draft.tickets.map(({ id }) => id) };
+    }
+    case "refused":
+      return { ...base, result: "refused", message: "Nothing was written.", added: [] };
+    case "declined":
+      return { ...base, result: "declined", message: "declined: the person said no, and nothing was written.", added: [] };
+  }
+}
+
+interface Merge extends Pick<Applied, "added" | "changed" | "removed" | "left" | "missing"> {
+  edits: PlanEdit[];
+}
+
+function mergeDraft(view: PlanView, draft: PlanDraft, exact: boolean): Merge {
+  const present = [...view.tickets.values()];
+  const ids = new Map(draft.tickets.map((ticket) => [ticket.id, counterpart(present, ticket)?.ticketId ?? ticket.id]));
+  const ours = new Set(ids.values());
+  const merge: Merge = { edits: [], added: [], changed: [], removed: [], left: [], missing: [] };
+  const fields = fieldChanges(view, draft, exact);
+  if (Object.keys(fields).length > 0) merge.edits.push({ do: "plan", set: fields });
+  for (const ticket of draft.tickets) {
+    const id = ids.get(ticket.id) ?? ticket.id;
+    const blockedBy = [...new Set(ticket.blockedBy.map((blocker) => ids.get(blocker) ?? blocker))];
+    const known = view.tickets.get(id);
+    if (!known) {
+      merge.edits.push({ do: "add", ticket: { ...ticket, id, blockedBy } });
+      merge.added.push(id);
+      continue;
+    }
+    // What a person made it wait for besides stays.
+    const kept = ticketDraftOf(view, known).blockedBy.filter((blocker) => !ours.has(blocker) && !exact);
+    const set = ticketChanges(ticketDraftOf(view, known), { ...ticket, id, blockedBy: [...blockedBy, ...kept] }, exact);
+    if (Object.keys(set).length === 0) continue;
+    if (hasBegun(known)) {
+      merge.left.push({ ticketId: id, reason: `it has begun (${known.status}); different in the draft: ${Object.keys(set).join(", ")}` });
+      continue;
+    }
+    merge.edits.push({ do: "change", ticketId: id, set });
+    merge.changed.push(id);
+  }
+  const gone = view.plan.tickets.map(({ ticketId }) => ticketId).filter((id) => !ours.has(id));
+  if (!exact) return { ...merge, missing: gone };
+  for (const ticketId of gone) merge.edits.push({ do: "remove", ticketId });
+  return { ...merge, removed: gone };
+}
+
+/** The ticket on disk that a draft means: the one from the same source, else the one of its id that is from no other. */
+function counterpart(present: readonly Ticket[], { id, source }: TicketDraft): Ticket | undefined {
+  const same = source && present.find((ticket) => ticket.source?.kind === source.kind && ticket.source.id === source.id);
+  return same ?? present.find((ticket) => ticket.ticketId === id && (ticket.source === null || source === undefined));
+}
+
+function ticketChanges(before: TicketDraft, after: TicketDraft, exact: boolean): TicketChange {
+  const { id: _before, blockedBy: was, ...old } = before;
+  const { id: _after, blockedBy: is, ...next } = after;
+  return { ...differences(old, next, exact), ...(sameSet(was, is) ? {} : { blockedBy: is }) };
+}
+
+function fieldChanges(view: PlanView, draft: PlanDraft, exact: boolean): PlanFields {
+  const { id: _before, tickets: _old, ...old } = planDraftOf(view);
+  const { id: _after, tickets: _new, ...next } = draft;
+  // A plan without a name is shown by its id.
+  return differences(old, { ...next, name: next.name || old.name }, exact);
+}
+
+/** What is to be set. Unless it is to be `exact`, what `next` leaves out or empty stays. */
+function differences(old: object, next: object, exact: boolean): object {
+  const keys = new Set([...Object.keys(next), ...(exact ? Object.keys(old) : [])]);
+  // Where a ticket came from does not change because somebody left it out.
+  if ((next as { source?: unknown }).source === undefined) keys.delete("source");
+  const value = (holder: object, key: string) => (holder as Record<string, unknown>)[key];
+  const changes = [...keys].filter((key) => {
+    if (!exact && isEmpty(value(next, key))) return false;
+    return JSON.stringify(value(next, key)) !== JSON.stringify(value(old, key));
+  });
+  return Object.fromEntries(changes.map((key) => [key, value(next, key) ?? (key === "onBlockerFailed" ? "wait" : null)]));
+}
+
+function isEmpty(value: unknown): boolean {
+  return value === undefined || value === "" || (Array.isArray(value) && value.length === 0);
+}
+
+function sameSet(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((id) => b.includes(id));
+}

@@ -1,0 +1,75 @@
+import { readdirSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Config } from "../domain/config.ts";
+import { readPlans } from "./read-plans.ts";
+
+/** How far below a workspace a repository is looked for. */
+const deepest = 3;
+/** Folders that are looked into at most, so that a session in the home folder starts at once. */
+const mostFolders = 2000;
+const neverLookedInto = new Set(["node_modules", "vendor", "target", "dist", "build", "Library", "__pycache__"]);
+
+/** A repository that a plan could be about. */
+export interface FoundRepo {
+  path: string;
+  /** Ids of plans that name it. */
+  plans: string[];
+}
+
+/** The repository that `cwd` lies in, those below it, and those of plans; nearest first. */
+export function findRepos(cwd: string, config: Config): FoundRepo[] {
+  const plansOf = new Map<string, string[]>();
+  for (const { plan, tickets } of readPlans(config).world.plans.values()) {
+    for (const repo of new Set([plan.repo, ...[...tickets.values()].map((ticket) => ticket.repo)])) {
+      if (repo !== null) plansOf.set(repo, [...(plansOf.get(repo) ?? []), plan.id]);
+    }
+  }
+  const own = repoAround(cwd);
+  const paths = new Set([...(own === undefined ? [] : [own]), ...reposBelow(cwd), ...plansOf.keys()]);
+  return [...paths].map((path) => ({ path, plans: plansOf.get(path) ?? [] }));
+}
+
+function repoAround(start: string): string | undefined {
+  for (let dir = start; ; dir = dirname(dir)) {
+    if (isRepo(dir)) return dir;
+    if (dirname(dir) === dir) return undefined;
+  }
+}
+
+/** Breadth first, so that the nearest ones are found where there are too many folders. */
+function reposBelow(root: string): string[] {
+  const found: string[] = [];
+  const queue = [{ dir: root, depth: 0 }];
+  let looked = 0;
+  for (let next = queue.shift(); next !== undefined && looked < mostFolders; next = queue.shift()) {
+    looked += 1;
+    const { dir, depth } = next;
+    if (isRepo(dir)) {
+      found.push(dir);
+      continue;
+    }
+    if (depth < deepest) queue.push(...foldersIn(dir).map((name) => ({ dir: join(dir, name), depth: depth + 1 })));
+  }
+  return found;
+}
+
+function foldersIn(dir: string): string[] {
+  try {
+    return readdirSync(dir, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory() && !entry.name.startsWith(".") && !neverLookedInto.has(entry.name))
+      .map(({ name }) => name)
+      .sort();
+  } catch {
+    // What cannot be read holds nothing that could be planned for.
+    return [];
+  }
+}
+
+/** A worktree has a file of that name, which leads elsewhere: its repository is the one to name. */
+function isRepo(dir: string): boolean {
+  try {
+    return statSync(join(dir, ".git")).isDirectory();
+  } catch {
+    return false;
+  }
+}
