@@ -173,9 +173,12 @@ function transportOf(server: McpServer, { cwd, env }: McpWorld, onStderr: (line:
 
 /** Headers are secrets whatever they are called; of variables, names tell. */
 function secretsOf(server: McpServer, env: McpWorld["env"]): string[] {
-  // The secret stands behind a word such as Bearer.
-  const own = "command" in server ? server.env : Object.values(server.headers).map((value) => value.split(" ").at(-1));
-  return secretValues({ ...env, ...Object.fromEntries(Object.entries(own).map(([name, value]) => [Array.isArray(own) ? `SECRET_${name}` : name, value])) });
+  // The secret of a header stands behind a word such as Bearer.
+  const own: [string, string | undefined][] =
+    "command" in server
+      ? Object.entries(server.env)
+      : Object.values(server.headers).map((value, i) => [`SECRET_${i}`, value.split(" ").at(-1)]);
+  return secretValues({ ...env, ...Object.fromEntries(own.map(([name, value]) => [`MCP_${name}`, value])) });
 }
 
 /** The address that a program's line, or the line before it, asks a person to open. */
