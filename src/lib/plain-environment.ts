@@ -27,7 +27,10 @@ const allowed = [
 ];
 
 /** The variables that a child gets without being told of any, and those that are named besides. */
-export function plainEnvironment(env: Readonly<Record<string, string | undefined>>, besides: readonly string[] = []): Record<string, string> {
+export function plainEnvironment(
+  env: Readonly<Record<string, string | undefined>>,
+  besides: readonly string[] = [],
+): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).filter(
       (entry): entry is [string, string] =>

@@ -223,5 +223,8 @@ function answerOf({ content, structuredContent, isError }: CallToolResult, redac
 }
 
 function oneLine(text: string, maxLength: number): string {
-  return stripVTControlCharacters(text).replaceAll(/\p{Cc}+/gu, " ").trim().slice(0, maxLength);
+  return stripVTControlCharacters(text)
+    .replaceAll(/\p{Cc}+/gu, " ")
+    .trim()
+    .slice(0, maxLength);
 }
