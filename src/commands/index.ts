@@ -613,6 +613,16 @@ export const commands: readonly Command[] = [
     load: () => import("./agents.ts"),
   },
   {
+    name: "mcp",
+    summary: "offer the plan tools to any agent that speaks MCP, by stdin and stdout",
+    options: [{ flags: "--client-approves", summary: "the client asks a person before each call, so what it calls is approved" }],
+    details:
+      "Started by the agent, not by a person: docs/mcp.md has the lines for claude, codex and others. A plan that nobody has approved is a draft, and its answer names the command that approves it. A client that can ask a person (elicitation) is asked to; --client-approves is for clients that ask before every call of a tool that writes. Ends when the client closes stdin. Talk goes to stderr.",
+    examples: ["claude mcp add orchestrator -- orchestrator mcp", "codex mcp add orchestrator -- orchestrator mcp"],
+    background: true,
+    load: () => import("./mcp.ts"),
+  },
+  {
     name: "demo",
     summary: "see the main job done on a throw-away repository",
     options: [

@@ -73,8 +73,9 @@ export function startMcpBridge(options: McpBridgeOptions): McpBridge {
 
   async function connect(name: string, configured: McpServerConfig): Promise<void> {
     try {
-      const server = resolved(configured, options.env);
+      // Loading it takes a while, and who starts a session does not wait for that.
       const { openMcp } = await import("./mcp-client.ts");
+      const server = resolved(configured, options.env);
       if (closed) return;
       const connection = openMcp(server, {
         ...options,

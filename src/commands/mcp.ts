@@ -1,0 +1,29 @@
+import type { Context } from "../app.ts";
+import { serveTools } from "../planner/mcp-server.ts";
+import { planTools } from "../planner/tools.ts";
+import type { Ending } from "./command.ts";
+import { onStopSignals } from "./signals.ts";
+
+/** Serves the plan tools to the MCP client at stdin and stdout until it leaves. */
+export async function run(context: Context, _args: string[], options: { clientApproves?: boolean }): Promise<Ending> {
+  const { env, cwd, version } = context;
+  const config = await context.config();
+  const stop = new AbortController();
+  const signals = onStopSignals();
+  signals.listen(() => stop.abort());
+  try {
+    await serveTools({
+      tools: planTools,
+      bench: { config, env, cwd },
+      isApproved: options.clientApproves ?? false,
+      version,
+      input: process.stdin,
+      output: process.stdout,
+      signal: stop.signal,
+      log: (line) => context.stderr.write(`${line}\n`),
+    });
+  } finally {
+    signals.close();
+  }
+  return stop.signal.aborted ? signals.ending() : "ok";
+}
