@@ -1,11 +1,11 @@
 import type { Context } from "../app.ts";
-import { serveTools } from "../planner/mcp-server.ts";
+import { type Approval, serveTools } from "../planner/mcp-server.ts";
 import { planTools } from "../planner/tools.ts";
 import type { Ending } from "./command.ts";
 import { onStopSignals } from "./signals.ts";
 
 /** Serves the plan tools to the MCP client at stdin and stdout until it leaves. */
-export async function run(context: Context, _args: string[], options: { clientApproves?: boolean }): Promise<Ending> {
+export async function run(context: Context, _args: string[], options: { approval?: Approval }): Promise<Ending> {
   const { env, cwd, version } = context;
   const config = await context.config();
   const stop = new AbortController();
@@ -15,7 +15,7 @@ export async function run(context: Context, _args: string[], options: { clientAp
     await serveTools({
       tools: planTools,
       bench: { config, env, cwd },
-      isApproved: options.clientApproves ?? false,
+      approval: options.approval ?? "ask",
       version,
       input: process.stdin,
       output: process.stdout,

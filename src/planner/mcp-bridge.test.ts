@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -57,11 +58,21 @@ async function httpServer(env: Record<string, string> = {}): Promise<string> {
   return String(line).trim();
 }
 
+/** An address at which nobody listens. */
+async function closedAddress(): Promise<string> {
+  const listener = createServer().listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const { port } = listener.address() as AddressInfo;
+  listener.close();
+  return `http://127.0.0.1:${port}/mcp`;
+}
+
 const toolNames = ["echo", "variable", "picture", "refuse", "learn", "die"];
 
 describe("the servers of the configuration", () => {
   it("good, missing, silent and crashing ones: the session has started before any of them, and each is one line", async () => {
     const marker = randomUUID();
+    const closed = await closedAddress();
     const withMarker = (config: McpServerConfig) => ({ ...config, env: { TEST_MARKER: marker, TRACKER_TOKEN: reference("TRACKER") } });
     const all = bridge(
       {
@@ -74,7 +85,7 @@ describe("the servers of the configuration", () => {
         silent: withMarker(server("silent")),
         crash: withMarker(server("crash")),
         unset: McpServerConfig.parse({ command: "x", env: { KEY: reference("NOT_SET") } }),
-        refused: McpServerConfig.parse({ url: "http://127.0.0.1:1/mcp" }),
+        refused: McpServerConfig.parse({ url: closed }),
       },
       { connectMs: 10_000 },
     );
@@ -88,7 +99,7 @@ describe("the servers of the configuration", () => {
       silent: { state: "failed", reason: "no answer within 10 s" },
       crash: { state: "failed", reason: "it ended with exit code 3; it said: cannot reach tracker.example with [redacted]" },
       unset: { state: "failed", reason: "The environment variable NOT_SET is not set; KEY refers to it." },
-      refused: { state: "failed", reason: "http://127.0.0.1:1 cannot be reached: ECONNREFUSED" },
+      refused: { state: "failed", reason: `${new URL(closed).origin} cannot be reached: ECONNREFUSED` },
     });
     expect(all.tools().map(({ name }) => name)).toEqual(
       ["files", "web"].flatMap((name) => toolNames.map((tool) => `mcp__${name}__${tool}`)),

@@ -14,15 +14,21 @@ import {
 import * as z from "zod";
 import { serialQueue } from "../daemon/serial.ts";
 import { UserError } from "../domain/errors.ts";
-import type { Bench, Person, PlanTool } from "./tool.ts";
+import type { Bench, Person, PlanTool, ToolAnswer } from "./tool.ts";
 import { runTool } from "./tools.ts";
+
+/**
+ * Who approves what a tool is to write. `ask`: a person, where the client can ask one, and else nobody. `client`: it asks before
+ * each call, so what is called is approved. `nobody`: what is written is a draft.
+ */
+export const approvals = ["ask", "client", "nobody"] as const;
+export type Approval = (typeof approvals)[number];
 
 /** What a server of tools needs. */
 export interface ToolServerOptions {
   tools: readonly PlanTool[];
   bench: Pick<Bench, "config" | "env" | "cwd">;
-  /** The client asks a person before each call, so whatever is called has been approved. */
-  isApproved: boolean;
+  approval: Approval;
   /** The version of orchestrator. */
   version: string;
   /** MCP, a message in each line. */
@@ -63,9 +69,9 @@ export async function serveTools(options: ToolServerOptions): Promise<void> {
     const tool = tools.find((each) => each.name === name);
     if (!tool) return result(false, `There is no tool "${name}"; there are ${tools.map((each) => each.name).join(", ")}.`);
     try {
-      const bench = benchOf(options, server, aborted);
+      const run = () => runForPerson(tool, args, benchOf(options, server, aborted));
       // A model may call several at once; what one writes is what the next is to see.
-      const { ok, text } = await (tool.readOnly ? runTool(tool, args, bench) : queue.run("write", () => runTool(tool, args, bench)));
+      const { ok, text } = await (tool.readOnly ? run() : queue.run("write", run));
       return result(ok, text);
     } catch (error) {
       if (!(error instanceof UserError)) log(`${name}: ${error instanceof Error ? error.stack : String(error)}`);
@@ -111,13 +117,30 @@ function hintOf(error: Error): string[] {
   return error instanceof UserError && error.hint !== undefined ? [`hint: ${error.hint}`] : [];
 }
 
-function benchOf({ bench, isApproved }: ToolServerOptions, server: Server, signal: AbortSignal): Bench {
-  const person = personOf(server, signal);
+/** Thrown where a question found nobody. */
+const nobody = new Error("nobody answered");
+
+/**
+ * Runs a tool with the person whom the client can ask. A client without one may offer to ask all the same, and then dismisses the
+ * question itself: nothing has been written by then, and the tool runs again without a person.
+ */
+async function runForPerson(tool: PlanTool, args: unknown, bench: Bench): Promise<ToolAnswer> {
+  try {
+    return await runTool(tool, args, bench);
+  } catch (error) {
+    if (error !== nobody) throw error;
+    const { person: _, ...alone } = bench;
+    return runTool(tool, args, alone);
+  }
+}
+
+function benchOf({ bench, approval }: ToolServerOptions, server: Server, signal: AbortSignal): Bench {
+  const person = approval === "nobody" ? undefined : personOf(server, signal);
   return {
     ...bench,
     by: server.getClientVersion()?.name ?? "mcp",
     ...(person ? { person } : {}),
-    ...(isApproved ? { approved: true } : {}),
+    ...(approval === "client" ? { approved: true } : {}),
     signal,
   };
 }
@@ -135,8 +158,9 @@ function personOf(server: Server, signal: AbortSignal): Person | undefined {
   };
   return {
     async confirm(title, text) {
-      // A bare yes would not do: some clients give that by themselves to a question without fields.
+      // A bare yes would not do: a client may give that by itself to a question without fields.
       const { action, content } = await ask(`${title}\n\n${text}`, { approve: { type: "boolean", title: "Approve" } });
+      if (action === "cancel") throw nobody;
       return action === "accept" && content?.approve === true;
     },
     async ask(question, choices) {
