@@ -107,6 +107,23 @@ describe("orchestrator mcp", () => {
     60_000,
   );
 
+  it("asks a person what a model wants to know; what is chosen counts less than what is written", async () => {
+    const answers: ElicitResult[] = [
+      { action: "accept", content: { answer: "Postgres" } },
+      { action: "accept", content: { answer: "Postgres", other: "SQLite" } },
+      { action: "decline" },
+      { action: "accept", content: { answer: "by Friday" } },
+    ];
+    const client = await connect(testHome(), { person: () => answers.shift() ?? { action: "cancel" } });
+    const choices = ["Postgres", "MySQL"];
+    const ask = async (input: Record<string, unknown>) => (await call(client, "ask_person", input)).text;
+    expect([await ask({ question: "Which?", choices }), await ask({ question: "Which?", choices })]).toEqual(["Postgres", "SQLite"]);
+    expect([await ask({ question: "Which?", choices }), await ask({ question: "When?" })]).toEqual([
+      "The person did not answer the question.",
+      "by Friday",
+    ]);
+  }, 60_000);
+
   it.each([
     ["client", "active"],
     ["nobody", "draft"],

@@ -148,8 +148,9 @@ function benchOf({ bench, approval }: ToolServerOptions, server: Server, signal:
 /** The person whom the client can ask, if it says so. */
 function personOf(server: Server, signal: AbortSignal): Person | undefined {
   if (server.getClientCapabilities()?.elicitation?.form === undefined) return undefined;
-  const ask = async (message: string, properties: ElicitRequestFormParams["requestedSchema"]["properties"]): Promise<ElicitResult> => {
-    const requestedSchema = { type: "object" as const, properties, required: Object.keys(properties) };
+  type Fields = ElicitRequestFormParams["requestedSchema"]["properties"];
+  const form = async (message: string, properties: Fields, required: string[]): Promise<ElicitResult> => {
+    const requestedSchema = { type: "object" as const, properties, required };
     try {
       return await server.elicitInput({ mode: "form", message, requestedSchema }, { signal, timeout: answerMs });
     } catch (error) {
@@ -159,14 +160,17 @@ function personOf(server: Server, signal: AbortSignal): Person | undefined {
   return {
     async confirm(title, text) {
       // A bare yes would not do: a client may give that by itself to a question without fields.
-      const { action, content } = await ask(`${title}\n\n${text}`, { approve: { type: "boolean", title: "Approve" } });
+      const { action, content } = await form(`${title}\n\n${text}`, { approve: { type: "boolean", title: "Approve" } }, ["approve"]);
       if (action === "cancel") throw nobody;
       return action === "accept" && content?.approve === true;
     },
     async ask(question, choices) {
-      const answer = { type: "string" as const, title: "Answer", ...(choices.length > 0 ? { enum: [...choices] } : {}) };
-      const { action, content } = await ask(question, { answer });
-      return action === "accept" && typeof content?.answer === "string" ? content.answer : undefined;
+      const free = { type: "string" as const };
+      const { action, content } = await (choices.length === 0
+        ? form(question, { answer: { ...free, title: "Answer" } }, ["answer"])
+        : form(question, { answer: { ...free, title: "Answer", enum: [...choices] }, other: { ...free, title: "Or something else" } }, []));
+      const said = [content?.other, content?.answer].find((text) => typeof text === "string" && text.trim() !== "");
+      return action === "accept" && typeof said === "string" ? said : undefined;
     },
   };
 }
