@@ -8,6 +8,7 @@ import { onStopSignals } from "./signals.ts";
 export async function run(context: Context, _args: string[], options: { approval?: Approval }): Promise<Ending> {
   const { env, cwd, version } = context;
   const config = await context.config();
+  if (process.stdin.isTTY) context.say("This speaks MCP: an agent starts it (docs/mcp.md). Ctrl-D ends it.");
   const stop = new AbortController();
   const signals = onStopSignals();
   signals.listen(() => stop.abort());

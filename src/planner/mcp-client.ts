@@ -77,7 +77,8 @@ export function openMcp(server: McpServer, world: McpWorld): McpConnection {
 
   const { program, web } = transportOf(server, world, hear);
   const client = new Client({ name: "orchestrator", version: world.version });
-  const late = AbortSignal.timeout(world.connectMs);
+  const late = new AbortController();
+  const lateness = setTimeout(() => late.abort(), world.connectMs).unref();
 
   function hear(line: string): void {
     const text = redacted(oneLine(line, 2000));
@@ -93,14 +94,17 @@ export function openMcp(server: McpServer, world: McpWorld): McpConnection {
 
   async function connect(): Promise<ListedTool[]> {
     try {
-      await client.connect(program ?? web, { signal: late, timeout: world.connectMs });
-      const tools = await list({ signal: late, timeout: world.connectMs });
+      const options = { signal: late.signal, timeout: world.connectMs };
+      await client.connect(program ?? web, options);
+      const tools = await list(options);
       state = "ready";
       return tools;
     } catch (error) {
       const reason = explain(error);
       await close();
       throw new Error(reason);
+    } finally {
+      clearTimeout(lateness);
     }
   }
 
@@ -123,7 +127,7 @@ export function openMcp(server: McpServer, world: McpWorld): McpConnection {
 
   /** How a program ended, and its own words, tell more than what we ran into because of it. */
   function explain(error: unknown): string {
-    const isLate = late.aborted && state === "connecting";
+    const isLate = late.signal.aborted && state === "connecting";
     if (isLate && signIn !== undefined) return `nobody signed in within ${world.connectMs / 1000} s at ${signIn}`;
     const ending = isLate ? `no answer within ${world.connectMs / 1000} s` : program?.ending();
     if (ending === undefined) return redacted(reasonOf(error, server));
@@ -133,7 +137,7 @@ export function openMcp(server: McpServer, world: McpWorld): McpConnection {
   function close(): Promise<void> {
     state = "closed";
     closing ??= (async () => {
-      if (web) await Promise.race([web.terminateSession(), delay(farewellMs)]).catch(() => {});
+      if (web) await Promise.race([web.terminateSession(), delay(farewellMs, undefined, { ref: false })]).catch(() => {});
       await (program ?? web).close().catch(() => {});
     })();
     return closing;
@@ -151,12 +155,19 @@ export function openMcp(server: McpServer, world: McpWorld): McpConnection {
   return {
     connected: connect(),
     async call(tool, input, signal) {
+      // The SDK never lets go of a signal, and would report as cancelled what has long been answered.
+      const stop = new AbortController();
+      const abort = () => stop.abort(signal?.reason);
+      signal?.addEventListener("abort", abort, { once: true });
+      if (signal?.aborted) abort();
       try {
         const params = { name: tool, arguments: input };
-        const options = { timeout: callMs, resetTimeoutOnProgress: true, onprogress: () => {}, ...(signal ? { signal } : {}) };
+        const options = { timeout: callMs, resetTimeoutOnProgress: true, onprogress: () => {}, signal: stop.signal };
         return answerOf(await client.request({ method: "tools/call", params }, CallToolResultSchema, options), redacted);
       } catch (error) {
         return { ok: false, text: `The call failed: ${explain(error)}`, images: [] };
+      } finally {
+        signal?.removeEventListener("abort", abort);
       }
     },
     close,

@@ -58,7 +58,7 @@ export function programTransport(options: {
     const { promise: drained, resolve: hasDrained } = Promise.withResolvers<void>();
     started.once("close", () => hasDrained());
     started.once("exit", async (code, signal) => {
-      await Promise.race([drained, delay(pipesMs)]);
+      await Promise.race([drained, unhurried(pipesMs)]);
       ending = signal === null ? `it ended with exit code ${code}` : `it was ended by ${signal}`;
       hasExited();
       await transport.close();
@@ -68,10 +68,10 @@ export function programTransport(options: {
   async function end(): Promise<void> {
     if (child?.pid !== undefined) {
       child.stdin.end();
-      await Promise.race([exited, delay(graceMs.input)]);
+      await Promise.race([exited, unhurried(graceMs.input)]);
       if (ending === undefined) {
         signalGroup(child.pid, "SIGTERM");
-        await Promise.race([exited, delay(graceMs.signal)]);
+        await Promise.race([exited, unhurried(graceMs.signal)]);
       }
       await killTree(mark).catch(() => []);
     }
@@ -106,6 +106,11 @@ export function programTransport(options: {
     },
   };
   return transport;
+}
+
+/** Waits without keeping this process from ending. */
+function unhurried(ms: number): Promise<void> {
+  return delay(ms, undefined, { ref: false });
 }
 
 function variableOf({ variable }: TreeMark): Record<string, string> {
