@@ -613,6 +613,22 @@ export const commands: readonly Command[] = [
     load: () => import("./agents.ts"),
   },
   {
+    name: "mcp",
+    summary: "offer the plan tools to any agent that speaks MCP, by stdin and stdout",
+    options: [
+      {
+        flags: "--approval <who>",
+        summary: "who approves what is written (default: ask)",
+        choices: ["ask", "client", "nobody"],
+      },
+    ],
+    details:
+      "Started by the agent, not by a person: docs/mcp.md has the lines for claude, codex and others. With `ask`, a client that can ask a person is told to, and a plan that nobody has approved is a draft whose answer names the command that approves it. `client` is for clients that ask before every call of a tool that writes: what they call is approved. With `nobody` every plan is a draft. Ends when the client closes stdin. Talk goes to stderr.",
+    examples: ["claude mcp add orchestrator -- orchestrator mcp", "codex mcp add orchestrator -- orchestrator mcp"],
+    background: true,
+    load: () => import("./mcp.ts"),
+  },
+  {
     name: "demo",
     summary: "see the main job done on a throw-away repository",
     options: [

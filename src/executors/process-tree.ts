@@ -47,6 +47,11 @@ export async function killTree(mark: TreeMark): Promise<number[]> {
   return findTree(mark).found.map(({ pid }) => pid);
 }
 
+/** As killTree(), without waiting: for a process that is about to end. What a dying process starts meanwhile is met in another pass. */
+export function killTreeNow(mark: TreeMark): void {
+  for (let pass = 1; pass <= 3; pass++) for (const { pid } of tryFindTree(mark)?.found ?? []) kill(pid);
+}
+
 /** findTree(); undefined when the machine is too busy to tell. */
 function tryFindTree(mark: TreeMark): ReturnType<typeof findTree> | undefined {
   try {

@@ -1,35 +1,8 @@
 import { UserError } from "../domain/errors.ts";
 import { resolveEnvReferences } from "../inputs/config.ts";
 import { renderString } from "../inputs/prompts.ts";
+import { plainEnvironment } from "../lib/plain-environment.ts";
 import type { PhaseContext } from "./phase.ts";
-
-/** What every child may see of the daemon's environment; all else, tokens above all, stays out. */
-const allowed = [
-  "PATH",
-  "HOME",
-  "USER",
-  "LOGNAME",
-  "SHELL",
-  "LANG",
-  "LANGUAGE",
-  "TERM",
-  "TZ",
-  "TMPDIR",
-  "HTTP_PROXY",
-  "HTTPS_PROXY",
-  "NO_PROXY",
-  "http_proxy",
-  "https_proxy",
-  "no_proxy",
-  "SSL_CERT_FILE",
-  "SSL_CERT_DIR",
-  "NODE_EXTRA_CA_CERTS",
-  "GIT_CONFIG_GLOBAL",
-  "XDG_CONFIG_HOME",
-  "XDG_DATA_HOME",
-  "XDG_CACHE_HOME",
-  "IS_SANDBOX",
-];
 
 /** The variables through which each vendor's CLI is set up. Only that CLI gets them. */
 const ofProvider: Record<string, string[]> = {
@@ -57,11 +30,10 @@ export function childEnvironment(
     | { kind: "checks" },
 ): Record<string, string> {
   const { daemonEnv, ticket, ref, resolved, phase, config, self } = context;
-  const env: Record<string, string> = {};
+  const env = plainEnvironment(daemonEnv);
   const take = (matches: (name: string) => boolean) => {
     for (const [name, value] of Object.entries(daemonEnv)) if (value !== undefined && matches(name)) env[name] = value;
   };
-  take((name) => allowed.includes(name) || name.startsWith("LC_"));
   if (program.kind === "script") take((name) => ofScripts.includes(name));
   if (program.kind === "agent") {
     const prefixes = ofProvider[program.provider] ?? [];

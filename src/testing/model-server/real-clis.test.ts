@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, it, onTestFinished } from "vitest";
+import { processesWith } from "../processes.ts";
 import { tempDir } from "../temp.ts";
 import { agentEnvironment, type ClaudeLogin } from "./cli-home.ts";
 import { usageLimit } from "./failures.ts";
@@ -71,19 +72,6 @@ async function bench(cli: Cli, script: Script, options: { claudeLogin?: ClaudeLo
       return { exitCode, lines: lines.map((line) => JSON.parse(line) as Line) };
     },
   };
-}
-
-function processesWith(variable: string): string[] {
-  if (!existsSync("/proc/self/environ")) return [];
-  return readdirSync("/proc")
-    .filter((pid) => /^\d+$/.test(pid))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(variable);
-      } catch {
-        return false; // gone in between, or not ours to read
-      }
-    });
 }
 
 /** The last thing the agent said. */

@@ -1,0 +1,30 @@
+import type { Context } from "../app.ts";
+import { type Approval, serveTools } from "../planner/mcp-server.ts";
+import { planTools } from "../planner/tools.ts";
+import type { Ending } from "./command.ts";
+import { onStopSignals } from "./signals.ts";
+
+/** Serves the plan tools to the MCP client at stdin and stdout until it leaves. */
+export async function run(context: Context, _args: string[], options: { approval?: Approval }): Promise<Ending> {
+  const { env, cwd, version } = context;
+  const config = await context.config();
+  if (process.stdin.isTTY) context.say("This speaks MCP: an agent starts it (docs/mcp.md). Ctrl-D ends it.");
+  const stop = new AbortController();
+  const signals = onStopSignals();
+  signals.listen(() => stop.abort());
+  try {
+    await serveTools({
+      tools: planTools,
+      bench: { config, env, cwd },
+      approval: options.approval ?? "ask",
+      version,
+      input: process.stdin,
+      output: process.stdout,
+      signal: stop.signal,
+      log: (line) => context.stderr.write(`${line}\n`),
+    });
+  } finally {
+    signals.close();
+  }
+  return stop.signal.aborted ? signals.ending() : "ok";
+}
