@@ -1,10 +1,11 @@
+import type { LabelRule } from "../domain/config.ts";
 import type { TicketDraft } from "../domain/draft.ts";
 
 type Type = NonNullable<TicketDraft["type"]>;
 type Priority = NonNullable<TicketDraft["priority"]>;
 
-/** What a label means for the tickets that have it. */
-export interface LabelRule {
+/** What labels mean for a ticket. */
+interface Meaning {
   type?: Type | undefined;
   priority?: Priority | undefined;
   workflow?: string | undefined;
@@ -45,18 +46,6 @@ function inverted<Name extends string>(words: Record<Name, readonly string[]>): 
   return new Map(Object.entries<readonly string[]>(words).flatMap(([name, list]) => list.map((word) => [word, name as Name])));
 }
 
-/**
- * What a label means: what `configured` says of it (whatever its case) for those of the three that it names, the program's own words for
- * the rest. `type/bug`, `kind: bug` and `bug` are the same, and so are `priority/high`, `prio:high` and `priority-high`.
- */
-export function meaningOf(label: string, configured: ReadonlyMap<string, LabelRule>): LabelRule {
-  const words = plain(label);
-  const type = types.get(words.replace(/^(?:type|kind|category) /, ""));
-  const priority = priorities.get(words.replace(/^(?:prio|severity) /, "priority "));
-  const workflow = /^\s*workflow\s*[:/]\s*(\S.*)$/i.exec(label)?.[1]?.trim();
-  return { type, priority, workflow, ...defined(configured.get(label.trim().toLowerCase()) ?? {}) };
-}
-
 function plain(label: string): string {
   return label
     .slice(0, 200)
@@ -65,18 +54,41 @@ function plain(label: string): string {
     .trim();
 }
 
-function defined(rule: LabelRule): LabelRule {
-  return Object.fromEntries(Object.entries(rule).filter(([, value]) => value !== undefined));
+/** What the program itself knows: `type/bug`, `kind: bug` and `bug` are the same, and so are `priority/high`, `prio:high` and `priority-high`. */
+function known(label: string): Meaning {
+  const words = plain(label);
+  return {
+    type: types.get(words.replace(/^(?:type|kind|category) /, "")),
+    priority: priorities.get(words.replace(/^(?:prio|severity) /, "priority ")),
+    workflow: /^\s*workflow\s*[:/]\s*(\S.*)$/i.exec(label.slice(0, 200))?.[1]?.trim(),
+  };
 }
 
-/** What an item's labels mean together: a bug is a bug whatever else it is, the highest priority holds, else the first label that says something. */
-export function meaningOfAll(labels: readonly string[], configured: ReadonlyMap<string, LabelRule>): LabelRule {
-  const rules = labels.map((label) => meaningOf(label, configured));
-  const all = rules.flatMap(({ type }) => type ?? []);
+/** The configuration's rules for labels, to be found by `meaningOf` whatever the case of a label. */
+export function labelRules(configured: Readonly<Record<string, LabelRule>>): ReadonlyMap<string, LabelRule> {
+  return new Map(Object.entries(configured).map(([label, rule]) => [label.trim().toLowerCase(), rule]));
+}
+
+/**
+ * What the labels of an item mean together. For each of the three the configuration comes first, then the priority that the source itself
+ * `stated`, then the program's own words. A bug is a bug whatever else it is, the highest priority holds, else the first label that says something.
+ */
+export function meaningOf(labels: readonly string[], rules: ReadonlyMap<string, LabelRule>, stated: Priority | undefined): Meaning {
+  const configured = together(labels.flatMap((label): Meaning[] => [rules.get(label.trim().toLowerCase()) ?? {}]));
+  const own = together(labels.map(known));
+  return {
+    type: configured.type ?? own.type,
+    priority: configured.priority ?? stated ?? own.priority,
+    workflow: configured.workflow ?? own.workflow,
+  };
+}
+
+function together(meanings: readonly Meaning[]): Meaning {
+  const all = meanings.flatMap(({ type }) => type ?? []);
   return {
     type: all.includes("bug") ? "bug" : all[0],
-    priority: rules.flatMap(({ priority }) => priority ?? []).toSorted()[0],
-    workflow: rules.find(({ workflow }) => workflow !== undefined)?.workflow,
+    priority: meanings.flatMap(({ priority }) => priority ?? []).toSorted()[0],
+    workflow: meanings.find(({ workflow }) => workflow !== undefined)?.workflow,
   };
 }
 

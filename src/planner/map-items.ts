@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { blockerCycles } from "../domain/blocker-cycles.ts";
+import type { LabelRule } from "../domain/config.ts";
 import type { PlanDraft, Source, TicketDraft } from "../domain/draft.ts";
 import type { Finding } from "../domain/errors.ts";
 import { caseFold, idProblem } from "../domain/ids.ts";
@@ -7,7 +8,7 @@ import { criteriaOf } from "../trackers/criteria.ts";
 import { slug } from "../trackers/markdown.ts";
 import { blockerLines } from "../trackers/references.ts";
 import type { SourceItem, SourceRead } from "../trackers/tracker.ts";
-import { type LabelRule, meaningOfAll, workflowOfType } from "./label-rules.ts";
+import { meaningOf, workflowOfType } from "./label-rules.ts";
 
 const longestTitle = 300;
 /** A ticket file holds no longer text, in characters. */
@@ -23,7 +24,7 @@ export interface MapOptions {
   workflow?: string;
   /** Names of all workflows that there are. */
   workflows: readonly string[];
-  /** What labels mean here, by their names in lower case. */
+  /** What the configuration says that labels mean (see labelRules). */
   labels: ReadonlyMap<string, LabelRule>;
   /** Tickets that the plan has already: an item keeps the id that it has there. */
   existing: readonly { ticketId: string; source?: Source | null | undefined }[];
@@ -138,6 +139,7 @@ const prefixes = new Map([
 function plainId({ kind, id }: Source): string {
   const name = `${prefixes.get(kind) ?? ""}${anchorOf(id)}`
     .normalize("NFKD")
+    .replace(/\p{M}/gu, "")
     .replace(/[^A-Za-z0-9._-]+/g, "-")
     .replace(/\.{2,}/g, ".")
     .replace(/^[^A-Za-z0-9]+/, "")
@@ -215,13 +217,12 @@ interface Workshop {
 function ticketOf(item: SourceItem, id: string, { options, find, findings }: Workshop): TicketDraft {
   const warn = (rule: string, message: string, fix: string) =>
     findings.push({ severity: "warning", rule, file: placeOf(item), message: `${id}: ${message}`, fix });
-  const { type, priority, workflow } = meaningOfAll(item.labels, options.labels);
+  const { type, priority, workflow } = meaningOf(item.labels, options.labels, item.priority);
   if (workflow !== undefined && !options.workflows.includes(workflow))
     warn("unknown-workflow", `there is no workflow "${workflow}", so it is not worked by that`, `one of ${options.workflows.join(", ")}`);
   const own = [workflow, type === undefined ? undefined : workflowOfType(type)].find(
     (name) => name !== undefined && options.workflows.includes(name),
   );
-  const urgency = item.priority ?? priority;
   const criteria = item.criteria !== undefined && item.criteria.length > 0 ? item.criteria : criteriaOf(item.body);
   return {
     id,
@@ -232,7 +233,7 @@ function ticketOf(item: SourceItem, id: string, { options, find, findings }: Wor
     acceptanceCriteria: [...new Set(criteria.map((one) => one.trim()).filter((one) => one !== ""))],
     blockedBy: blockersOf(item, id, find, warn),
     scope: [],
-    ...(urgency === undefined ? {} : { priority: urgency }),
+    ...(priority === undefined ? {} : { priority }),
     ...(type === undefined ? {} : { type }),
     ...(own === undefined || own === options.workflow ? {} : { workflow: own }),
     source: item.source,
@@ -270,7 +271,9 @@ function blockersOf(item: SourceItem, id: string, find: Finder, warn: Warn): str
     if (!take(name, find.bySource(item.source.kind, source))) unknown(name);
   }
   for (const { references, words, sure } of blockerLines(item.body)) {
-    for (const reference of references) if (!take(reference, find.byText(item, reference)) && sure) unknown(reference);
+    // GitHub was asked about what its texts name: what is not among the items is closed, or blocks them by its id already.
+    const tell = sure && item.source.kind !== "github";
+    for (const reference of references) if (!take(reference, find.byText(item, reference)) && tell) unknown(reference);
     if (words === undefined) continue;
     const names = words.split(/\s*[,;&]\s*|\s+and\s+/).map((name) => name.replace(/^["'`(]+|["'`).]+$/g, "").trim());
     const found = names.map((name) => find.byText(item, name));
