@@ -1,0 +1,86 @@
+import type { Context } from "../app.ts";
+import type { Config } from "../domain/config.ts";
+import { type Finding, formatFinding } from "../domain/errors.ts";
+import { type Imported, type ImportOptions, importSource } from "../planner/import-source.ts";
+import { syncSources, type Told } from "../planner/sync-sources.ts";
+import type { Bench } from "../planner/tool.ts";
+import type { CommandModule, Ending } from "./command.ts";
+import { userOf } from "./intents.ts";
+import { counted, oneLine, printData, printLine } from "./print.ts";
+import { readWorld, takePlan } from "./world.ts";
+
+interface Options extends ImportOptions {
+  yes?: boolean;
+  json?: boolean;
+}
+
+/** Brings a plan in line with a place where work is written down. */
+export async function run(context: Context, [source = ""]: string[], { yes, json, ...options }: Options): Promise<Ending> {
+  const bench = benchOf(context, await context.config(), yes ?? false);
+  const imported = await importSource(source, options, bench);
+  if (json) {
+    const { draft: _, ...data } = imported;
+    printData(context, data);
+  } else printImported(context, imported, bench.approved ?? false);
+  return endings[imported.result];
+}
+
+function benchOf(context: Context, config: Config, approved: boolean): Bench {
+  return { config, env: { ...context.env }, cwd: context.cwd, by: userOf(context), ...(approved ? { approved } : {}) };
+}
+
+const endings: Record<Imported["result"], Ending> = {
+  written: "ok",
+  changed: "ok",
+  unchanged: "ok",
+  planned: "ok",
+  nothing: "ok",
+  queued: "tryLater",
+  declined: "unsafe",
+  refused: "invalid",
+};
+
+function printImported(context: Context, imported: Imported, approved: boolean): void {
+  const { source, items, draft, added, changed, left, message, planId, result, findings } = imported;
+  sayFindings(context, findings);
+  printLine(context, `${oneLine(source)}: ${items.open} open, ${items.done} done, ${items.dropped} dropped`);
+  const titles = new Map(draft?.tickets.map(({ id, title }) => [id, title]));
+  const rows = [
+    ...added.map((id) => ["+", id, titles.get(id) ?? ""]),
+    ...changed.map((id) => ["~", id, titles.get(id) ?? ""]),
+    ...left.map(({ ticketId, reason }) => ["!", ticketId, `left as it is: ${reason}`]),
+  ];
+  for (const [mark = "", id = "", text = ""] of rows) printLine(context, `  ${mark} ${id}  ${oneLine(text)}`);
+  printLine(context, oneLine(message, 2000));
+  if (result === "written" && !approved) printLine(context, `It waits for: orchestrator plan approve ${planId}`);
+}
+
+function sayFindings(context: Context, findings: readonly Finding[]): void {
+  for (const finding of findings) context.say(`${finding.severity}: ${oneLine(formatFinding(finding), 1000)}`);
+}
+
+/** Tells the places that a plan's tickets came from what has become of them. */
+export const sync: CommandModule = {
+  async run(context: Context, [plan = ""]: string[], options: { close?: boolean; dryRun?: boolean; json?: boolean }): Promise<Ending> {
+    const config = await context.config();
+    const { world, index } = readWorld(config);
+    const view = world.plans.get(takePlan(world, plan));
+    index.close();
+    const bench = benchOf(context, config, true);
+    const told =
+      view === undefined ? [] : await syncSources(view, { closeDone: options.close ?? false, dryRun: options.dryRun ?? false }, bench);
+    if (options.json) printData(context, { plan, places: told });
+    else printTold(context, told);
+    return told.some(({ result }) => result === "failed") ? "failed" : "ok";
+  },
+};
+
+function printTold(context: Context, told: readonly Told[]): void {
+  const words = { told: "was told", planned: "would be told", silent: "cannot be told", failed: "was not told" };
+  for (const { place, result, tickets, error, hint } of told) {
+    printLine(context, `${oneLine(place)} ${words[result]} of ${counted(tickets.length, "ticket")}:`);
+    for (const { ticketId, status } of tickets) printLine(context, `  ${ticketId}  ${status}`);
+    if (error !== undefined) context.say(`error: ${oneLine(error, 1000)}${hint === undefined ? "" : `\nhint:  ${oneLine(hint, 1000)}`}`);
+  }
+  if (told.length === 0) printLine(context, "There is nothing to tell: no ticket of the plan that came from elsewhere has begun.");
+}
