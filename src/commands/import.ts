@@ -55,8 +55,24 @@ function printImported(context: Context, imported: Imported, approved: boolean):
   if (result === "written" && !approved) printLine(context, `It waits for: orchestrator plan approve ${planId}`);
 }
 
+/** What is said of the draft holds for most of what people write down: it is told once for each rule, not for each ticket. */
 function sayFindings(context: Context, findings: readonly Finding[]): void {
-  for (const finding of findings) context.say(`${finding.severity}: ${oneLine(formatFinding(finding), 1000)}`);
+  const ofDraft = new Map<string, { finding: Finding; tickets: string[] }>();
+  for (const finding of findings) {
+    const [whole, ticket] = /^ticket "([^"]*)": /.exec(finding.message) ?? [];
+    if (finding.severity === "error" || whole === undefined || ticket === undefined) {
+      context.say(`${finding.severity}: ${oneLine(formatFinding(finding), 1000)}`);
+      continue;
+    }
+    const known = ofDraft.get(finding.rule) ?? { finding: { ...finding, message: finding.message.slice(whole.length) }, tickets: [] };
+    known.tickets.push(ticket);
+    ofDraft.set(finding.rule, known);
+  }
+  for (const { finding, tickets } of ofDraft.values()) {
+    const names = tickets.length > 5 ? `${tickets.slice(0, 4).join(", ")} and ${tickets.length - 4} more` : tickets.join(", ");
+    const fix = finding.fix === undefined ? "" : ` — fix: ${finding.fix}`;
+    context.say(`${finding.severity}: ${oneLine(`${names}: ${finding.message}${fix} [${finding.rule}]`, 1000)}`);
+  }
 }
 
 /** Tells the places that a plan's tickets came from what has become of them. */

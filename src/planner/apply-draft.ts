@@ -74,11 +74,13 @@ async function writeNew(draft: PlanDraft, bench: Bench, place: Place | undefined
   }
 }
 
-interface Merge extends Pick<Applied, "added" | "changed" | "removed" | "left" | "missing"> {
+/** What a draft comes to where its plan exists already. */
+export interface Merge extends Pick<Applied, "added" | "changed" | "removed" | "left" | "missing"> {
   edits: PlanEdit[];
 }
 
-function mergeDraft(view: PlanView, draft: PlanDraft, exact: boolean): Merge {
+/** What has to be done to a plan to bring it in line with a draft whose paths are whole ones. */
+export function mergeDraft(view: PlanView, draft: PlanDraft, exact: boolean): Merge {
   const present = [...view.tickets.values()];
   const ids = new Map(draft.tickets.map((ticket) => [ticket.id, counterpart(present, ticket)?.ticketId ?? ticket.id]));
   const ours = new Set(ids.values());

@@ -22,6 +22,7 @@ export function featuresJson(options: { file: string; lockFile: string }): Track
       return readFeatures(bytes.toString("utf8"), await realpath(options.file));
     },
     async writeBack(progress) {
+      await readSourceBytes(options.file);
       const file = await realpath(options.file);
       const news = new Map(progress.flatMap((one) => ofFile(one, file)));
       let missing: string[] = [];
@@ -30,7 +31,6 @@ export function featuresJson(options: { file: string; lockFile: string }): Track
         missing = result.missing;
         return Buffer.from(result.text);
       };
-      await readSourceBytes(file);
       await rewriteFile(file, change, { lockFile: options.lockFile, timeoutMs: lockTimeoutMs }).catch((error) => {
         if (!(error instanceof FileKeepsChanging)) throw error;
         throw new UserError(`${error.message}, so nothing was written to it.`, { exit: "tryLater", hint: "try again", cause: error });
