@@ -10,8 +10,8 @@ import { graphqlRoot } from "./graphql.ts";
 import { githubSchema } from "./schema.ts";
 import { type GithubState, githubState } from "./state.ts";
 
-/** What goes wrong instead of an answer; with `late`, only after the request has had its effect. */
-export type Fault = { status: number; headers?: Record<string, string>; body: string; late?: true } | "hang" | "hang up";
+/** What goes wrong instead of an answer; with `late`, only after the request has had its effect. "none": nothing does. */
+export type Fault = { status: number; headers?: Record<string, string>; body: string; late?: true } | "hang" | "hang up" | "none";
 
 /** A loopback GitHub, and what a program needs to reach it through the real gh. */
 export interface Github {
@@ -42,7 +42,8 @@ export async function startGithub(options: { dependencies?: boolean } = {}): Pro
     const { pathname } = new URL(request.url ?? "/", "http://api.github.localhost");
     const body = await text(request);
     requests.push(`${request.method} ${pathname}`);
-    const fault = always ?? faults.shift();
+    const next = always ?? faults.shift();
+    const fault = next === "none" ? undefined : next;
     if (fault === "hang") return;
     if (fault === "hang up") return void request.socket.destroy();
     if (fault && !fault.late) return send(response, fault.status, fault.body, fault.headers);
