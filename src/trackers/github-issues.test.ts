@@ -1,6 +1,6 @@
 import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { UserError } from "../domain/errors.ts";
 import {
   badGateway,
@@ -11,11 +11,15 @@ import {
   secondaryLimit,
   signInPage,
 } from "../testing/github/faults.ts";
+import { realGh } from "../testing/github/gh.ts";
 import { type Fault, type Github, startGithub } from "../testing/github/server.ts";
 import { addIssue, addRepository, findIssue } from "../testing/github/state.ts";
 import { tempDir } from "../testing/temp.ts";
 import { type GithubIssuesOptions, githubIssues } from "./github-issues.ts";
 import type { Progress } from "./tracker.ts";
+
+// On a machine without gh, the first time takes as long as its package needs to come.
+beforeAll(realGh, 300_000);
 
 const patience = { requestMs: 20_000, pauseMs: 10, writePauseMs: 0 };
 
@@ -40,7 +44,7 @@ async function failure(work: Promise<unknown>): Promise<{ message: string; hint:
 describe("issues of a GitHub repository, read through the real gh", () => {
   it("become items, whole", async () => {
     const github = await startGithub();
-    addIssue(github.state, { title: "Lay the tracks", labels: ["bug", "Priority: High"], milestone: "v1" });
+    addIssue(github.state, { title: "Lay the tracks", labels: ["bug", "p1"], milestone: "v1" });
     addRepository(github.state, "acme/gears");
     addIssue(github.state, { title: "Cut gears" }, "acme/gears");
     addIssue(github.state, { title: "Old gears", state: "CLOSED", stateReason: "COMPLETED" }, "acme/gears");
@@ -48,7 +52,7 @@ describe("issues of a GitHub repository, read through the real gh", () => {
     addIssue(github.state, {
       title: "Run trains",
       body: "Depends on #1, #2, #99, acme/gears#1 and acme/gears#2",
-      labels: ["p2", "P0"],
+      labels: [],
       blockedBy: ["acme/widgets#1", "acme/widgets#2"],
     });
     const url = "https://github.com/acme/widgets/issues";
@@ -60,9 +64,8 @@ describe("issues of a GitHub repository, read through the real gh", () => {
           title: "Lay the tracks",
           body: "",
           state: "open",
-          labels: ["bug", "Priority: High"],
+          labels: ["bug", "p1"],
           blockedBy: [],
-          priority: "P1",
           group: "v1",
         },
         {
@@ -70,9 +73,8 @@ describe("issues of a GitHub repository, read through the real gh", () => {
           title: "Run trains",
           body: "Depends on #1, #2, #99, acme/gears#1 and acme/gears#2",
           state: "open",
-          labels: ["p2", "P0"],
+          labels: [],
           blockedBy: ["acme/widgets#1", "acme/gears#1"],
-          priority: "P0",
         },
       ],
       findings: [],
@@ -155,6 +157,17 @@ describe("issues of a GitHub repository, read through the real gh", () => {
       hint: "ask for less: a milestone, one more label, or in the search created:>2026-01-01",
       exit: "failed",
     });
+  });
+
+  it("have more blockers than are read: a finding says so", async () => {
+    const github = await startGithub();
+    const blockedBy = Array.from({ length: 101 }, () => `acme/widgets#${addIssue(github.state).number}`);
+    addIssue(github.state, { blockedBy });
+    const { items, findings } = await issuesOf(github).read();
+    expect(items.at(-1)?.blockedBy).toHaveLength(100);
+    expect(findings.map(({ rule, message }) => [rule, message])).toEqual([
+      ["too-many-blockers", "it waits for 101 issues, of which 100 were read"],
+    ]);
   });
 
   it("do not depend on what the user set for gh", async () => {

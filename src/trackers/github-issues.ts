@@ -68,7 +68,7 @@ const Issue = z.object({
   milestone: z.object({ title: z.string() }).nullable(),
   labels: Named.nullable(),
   repository: z.object({ nameWithOwner: z.string() }),
-  blockedBy: z.object({ nodes: z.array(Blocker.nullable()) }).optional(),
+  blockedBy: z.object({ totalCount: z.number(), nodes: z.array(Blocker.nullable()) }).optional(),
 });
 type Issue = z.infer<typeof Issue>;
 
@@ -83,8 +83,7 @@ const Page = z.object({
   search: z.unknown().optional(),
 });
 
-/** An issue can have 50 blockers and 100 labels, so one page of each holds all. */
-const blockersField = "blockedBy(first: 50) { nodes { number state repository { nameWithOwner } } }";
+const blockersField = "blockedBy(first: 100) { totalCount nodes { number state repository { nameWithOwner } } }";
 const issueFields = `number title body url state stateReason milestone { title } labels(first: 100) { nodes { name } } repository { nameWithOwner }`;
 
 function readQuery(searching: boolean, withBlockers: boolean): string {
@@ -109,7 +108,11 @@ async function read(gh: Gh, wanted: Wanted, signal: AbortSignal | undefined): Pr
     .map(([id, issue]) => itemOf(id, issue, written.get(id)?.filter((other) => other !== id && open.has(other)) ?? []));
 
   const findings: Finding[] = [];
-  const warn = (rule: string, message: string) => findings.push({ severity: "warning", rule, file: place, message });
+  const warn = (rule: string, message: string, file = place) => findings.push({ severity: "warning", rule, file, message });
+  for (const { url, blockedBy } of issues.values()) {
+    const [all, read] = [blockedBy?.totalCount ?? 0, blockedBy?.nodes.length ?? 0];
+    if (all > read) warn("too-many-blockers", `it waits for ${all} issues, of which ${read} were read`, url);
+  }
   if (!withBlockers) warn("no-dependencies", 'this GitHub does not tell which issue blocks which: only lines like "Depends on #12" count');
   if (items.length === 0) warn("nothing-read", `no issue matches: ${searchText(wanted)}`);
   return { name: wanted.milestone ?? place, items, findings };
@@ -183,7 +186,6 @@ const States = z.record(z.string(), z.object({ issue: z.object({ state: z.string
 function itemOf(id: string, issue: Issue, written: readonly string[]): SourceItem {
   const labels = issue.labels?.nodes.map(({ name }) => name) ?? [];
   const blockers = issue.blockedBy?.nodes.flatMap((blocker) => (blocker?.state === "OPEN" ? [idOf(blocker)] : [])) ?? [];
-  const priority = priorityOf(labels);
   return {
     source: { kind: "github", id, url: issue.url },
     title: issue.title,
@@ -191,20 +193,6 @@ function itemOf(id: string, issue: Issue, written: readonly string[]): SourceIte
     state: issue.state === "OPEN" ? "open" : issue.stateReason === "NOT_PLANNED" || issue.stateReason === "DUPLICATE" ? "dropped" : "done",
     labels,
     blockedBy: [...new Set([...blockers, ...written])],
-    ...(priority ? { priority } : {}),
     ...(issue.milestone ? { group: issue.milestone.title } : {}),
   };
-}
-
-const priorityWords = { critical: "P0", urgent: "P0", high: "P1", medium: "P2", normal: "P2", low: "P3" } as const;
-
-/** `P1`, `priority: P1` and `priority/high`, in any case; the most urgent one counts. */
-function priorityOf(labels: readonly string[]): SourceItem["priority"] {
-  const found = labels.flatMap((label) => {
-    const [, prefix, word = ""] = /^(priority\s*[:/-]?\s*|prio\s*[:/-]\s*)?([a-z]+|p[0-3])$/i.exec(label.trim()) ?? [];
-    if (/^p[0-3]$/i.test(word)) return [word.toUpperCase() as NonNullable<SourceItem["priority"]>];
-    const named = priorityWords[word.toLowerCase() as keyof typeof priorityWords];
-    return prefix && named ? [named] : [];
-  });
-  return found.sort()[0];
 }

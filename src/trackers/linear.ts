@@ -5,7 +5,7 @@ import { writeLinearProgress } from "./linear-progress.ts";
 import { defaultPatience, insist, type Patience } from "./patience.ts";
 import type { SourceItem, SourceRead, Tracker } from "./tracker.ts";
 
-/** Which issues of Linear, and how it is reached. At least one of team, project, cycle and labels has to be given. */
+/** Which issues of Linear, and how it is reached. To read, at least one of team, project, cycle and labels has to be given. */
 export interface LinearOptions {
   /** Its key (`ENG`) or name. */
   team?: string;
@@ -22,16 +22,13 @@ export interface LinearOptions {
   patience?: Partial<Patience>;
 }
 
-/** Issues of Linear. Throws UserError without a key, and when nothing says which issues are meant. */
+/** Issues of Linear. Throws UserError without a key. */
 export function linear(options: LinearOptions): Tracker {
   const key = options.env.LINEAR_API_KEY?.trim();
   if (!key) {
     throw new UserError("There is no key for Linear.", {
       hint: "make one in Linear under Settings > Security & access > Personal API keys, and set LINEAR_API_KEY to it",
     });
-  }
-  if (!options.team && !options.project && !options.cycle && !options.labels?.length) {
-    throw new UserError("Nothing says which issues of Linear are meant.", { hint: "name a team, a project, a cycle or labels" });
   }
   const access: LinearAccess = {
     url: options.env.LINEAR_API_URL || "https://api.linear.app/graphql",
@@ -82,7 +79,7 @@ type Page = z.infer<typeof Page>;
 
 const relationFields = "pageInfo { hasNextPage endCursor } nodes { type issue { identifier state { type } } }";
 const issueFields = `id identifier title description url priority state { type } project { name } cycle { number name }
-  labels(first: 20) { nodes { name } } inverseRelations(first: 20) { ${relationFields} }`;
+  labels(first: 20) { nodes { name } } inverseRelations(first: 10) { ${relationFields} }`;
 
 /** Team and project are asked for too: of a name that does not exist, the list of issues says nothing but that it is empty. */
 function pageQuery({ team, project }: LinearOptions): string {
@@ -102,6 +99,9 @@ const moreRelations = `query Relations($id: String!, $after: String) {
 const RelationsOfIssue = z.object({ issue: z.object({ inverseRelations: Relations }) });
 
 async function read(access: LinearAccess, options: LinearOptions, signal: AbortSignal | undefined): Promise<SourceRead> {
+  if (!options.team && !options.project && !options.cycle && !options.labels?.length) {
+    throw new UserError("Nothing says which issues of Linear are meant.", { hint: "name a team, a project, a cycle or labels" });
+  }
   const team = teamFilter(options);
   const project = options.project ? { name: { eqIgnoreCase: options.project } } : undefined;
   const filter = issueFilter(options, team, project);

@@ -43,7 +43,11 @@ async function fetchFromDebian(): Promise<void> {
     const [deb] = readdirSync(work).filter((file) => file.endsWith(".deb"));
     await execa("dpkg-deb", ["-x", deb ?? "gh.deb", "unpacked"], { cwd: work });
     // Another test process may have been quicker; its copy is as good.
-    if (!cached()) renameSync(join(work, "unpacked"), cache);
+    try {
+      renameSync(join(work, "unpacked"), cache);
+    } catch (error) {
+      if (!cached()) throw error;
+    }
   } finally {
     rmSync(work, { recursive: true, force: true });
   }
