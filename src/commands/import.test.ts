@@ -148,6 +148,20 @@ Nothing was written: this is what it would come to.
     expect((home.plan("numbered").tickets as object[])[1]).toMatchObject({ blockedBy: ["add-a-login-form"] });
   });
 
+  it("does not add to a plan that only has the name of the source, unless that is asked for", async () => {
+    const { home, file } = world();
+    home.writePlan({ id: "core", status: "draft" }, [{ ticketId: "other", source: { kind: "features", id: "/elsewhere/features.json#1" } }]);
+    expect(await runCli(home, "import", file)).toEqual({
+      code: 4,
+      stdout: "",
+      stderr: `error: There is a plan "core" already, and none of its tickets is from this source.
+hint:  name another plan with --plan; --plan core adds to this one
+`,
+    });
+    expect(await json(home, "import", file, "--plan", "core")).toMatchObject({ result: "changed", added: ["F-1", "F-2"] });
+    expect(await json(home, "import", file)).toMatchObject({ result: "unchanged" });
+  });
+
   it("takes one group alone", async () => {
     const { home, file, write } = world();
     write([feature(1), feature(2, { category: "web" })]);

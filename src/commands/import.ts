@@ -1,11 +1,10 @@
 import type { Context } from "../app.ts";
-import type { Config } from "../domain/config.ts";
 import { type Finding, formatFinding } from "../domain/errors.ts";
 import { type Imported, type ImportOptions, importSource } from "../planner/import-source.ts";
 import { syncSources, type Told } from "../planner/sync-sources.ts";
-import type { Bench } from "../planner/tool.ts";
+import { benchOf } from "./bench.ts";
 import type { CommandModule, Ending } from "./command.ts";
-import { userOf } from "./intents.ts";
+import { endingOf } from "./plan.ts";
 import { counted, oneLine, printData, printLine } from "./print.ts";
 import { readWorld, takePlan } from "./world.ts";
 
@@ -16,32 +15,18 @@ interface Options extends ImportOptions {
 
 /** Brings a plan in line with a place where work is written down. */
 export async function run(context: Context, [source = ""]: string[], { yes, json, ...options }: Options): Promise<Ending> {
-  const bench = benchOf(context, await context.config(), yes ?? false);
+  const bench = benchOf(context, await context.config(), { approved: yes ?? false });
   const imported = await importSource(source, options, bench);
   if (json) {
     const { draft: _, ...data } = imported;
     printData(context, data);
-  } else printImported(context, imported, bench.approved ?? false);
-  return endings[imported.result];
+  } else printImported(context, imported);
+  const { result, findings } = imported;
+  return result === "planned" || result === "nothing" ? "ok" : endingOf(result, findings);
 }
 
-function benchOf(context: Context, config: Config, approved: boolean): Bench {
-  return { config, env: { ...context.env }, cwd: context.cwd, by: userOf(context), ...(approved ? { approved } : {}) };
-}
-
-const endings: Record<Imported["result"], Ending> = {
-  written: "ok",
-  changed: "ok",
-  unchanged: "ok",
-  planned: "ok",
-  nothing: "ok",
-  queued: "tryLater",
-  declined: "unsafe",
-  refused: "invalid",
-};
-
-function printImported(context: Context, imported: Imported, approved: boolean): void {
-  const { source, items, draft, added, changed, left, message, planId, result, findings } = imported;
+function printImported(context: Context, imported: Imported): void {
+  const { source, items, draft, added, changed, left, message, planId, status, findings } = imported;
   sayFindings(context, findings);
   printLine(context, `${oneLine(source)}: ${items.open} open, ${items.done} done, ${items.dropped} dropped`);
   const titles = new Map(draft?.tickets.map(({ id, title }) => [id, title]));
@@ -52,7 +37,7 @@ function printImported(context: Context, imported: Imported, approved: boolean):
   ];
   for (const [mark = "", id = "", text = ""] of rows) printLine(context, `  ${mark} ${id}  ${oneLine(text)}`);
   printLine(context, oneLine(message, 2000));
-  if (result === "written" && !approved) printLine(context, `It waits for: orchestrator plan approve ${planId}`);
+  if (status === "draft") printLine(context, `It waits for: orchestrator plan approve ${planId}`);
 }
 
 /** What is said of the draft holds for most of what people write down: it is told once for each rule, not for each ticket. */
@@ -82,7 +67,7 @@ export const sync: CommandModule = {
     const { world, index } = readWorld(config);
     const view = world.plans.get(takePlan(world, plan));
     index.close();
-    const bench = benchOf(context, config, true);
+    const bench = benchOf(context, config, { approved: true });
     const told =
       view === undefined ? [] : await syncSources(view, { closeDone: options.close ?? false, dryRun: options.dryRun ?? false }, bench);
     if (options.json) printData(context, { plan, places: told });

@@ -260,7 +260,7 @@ export const commands: readonly Command[] = [
     ],
     json: true,
     details:
-      "Open items become tickets with the same ids whenever they are read, so importing again adds what is new, changes what has changed and has not begun, and takes nothing away. Without --yes a new plan is a draft. Warnings say what was guessed or left out. Ends with 8 when the plan has errors and nothing was written, 75 when the daemon has the change and has not answered yet.",
+      "Open items become tickets with the same ids whenever they are read, so importing again adds what is new, changes what has changed and has not begun, and takes nothing away. Without --yes you are asked at a terminal; elsewhere a new plan is a draft, and a plan that is being worked stays as it is. Warnings say what was guessed or left out. Ends with 8 when the plan has errors and nothing was written, 4 when it may not be changed now, 75 when the daemon has the change and has not answered yet.",
     examples: [
       "orchestrator import 'github:acme/shop?label=ready&milestone=2.0' --dry-run",
       "orchestrator import features.json --yes",
@@ -273,7 +273,7 @@ export const commands: readonly Command[] = [
     summary: "tell the sources of a plan's tickets what has become of them",
     arguments: [plan],
     options: [
-      { flags: "--close", summary: "close the GitHub issues whose tickets are complete" },
+      { flags: "--close", summary: "close the GitHub issues whose tickets are complete, when that is told for the first time" },
       { flags: "--dry-run", summary: "write nothing, only show what would be told" },
     ],
     json: true,

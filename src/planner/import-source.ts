@@ -9,7 +9,7 @@ import { listWorkflows } from "../inputs/workflows.ts";
 import type { SourceItem } from "../trackers/tracker.ts";
 import { type Applied, applyDraft, mergeDraft } from "./apply-draft.ts";
 import { labelRules } from "./label-rules.ts";
-import { keyOf, type Mapped, mapItems, planIdOf } from "./map-items.ts";
+import { keyOf, type Mapped, mapItems, originOf, planIdOf } from "./map-items.ts";
 import { type OpenedSource, openSource } from "./open-source.ts";
 import { editedDraft, planDraftOf } from "./plan-draft.ts";
 import { readPlans } from "./read-plans.ts";
@@ -61,6 +61,7 @@ export async function importSource(spelling: string, options: ImportOptions, ben
   const read = await opened.tracker.read(bench.signal);
   const planId = options.plan ?? planIdOf(read, options.group);
   const view = presentPlan(planId, bench);
+  if (options.plan === undefined && view !== undefined) refuseOthers(view, read.items);
   const workflows = listWorkflows(bench.config.workflowDirs, { check: checkWorkflow }).map(({ name }) => name);
   const present = [...(view?.tickets.values() ?? [])];
   const mapped = mapItems(read, {
@@ -95,6 +96,21 @@ function presentPlan(planId: string, { config }: Bench): PlanView | undefined {
   index.close();
   if (broken !== undefined) throw new UserError(`Plan "${planId}" cannot be read: ${broken}`, { exit: "invalid" });
   return view;
+}
+
+/** A plan that nobody named has to be the one of this source: two sources may be called the same. */
+function refuseOthers({ plan, tickets }: PlanView, items: readonly SourceItem[]): void {
+  const here = new Set(items.map(({ source }) => placeOf(source)));
+  if (here.size === 0 || [...tickets.values()].some(({ source }) => source && here.has(placeOf(source)))) return;
+  throw new UserError(`There is a plan "${plan.id}" already, and none of its tickets is from this source.`, {
+    exit: "conflict",
+    hint: `name another plan with --plan; --plan ${plan.id} adds to this one`,
+  });
+}
+
+/** The repository, team, file or folder that an item is from. */
+function placeOf({ kind, id }: Source): string {
+  return `${kind} ${(kind === "linear" ? id.replace(/-\d+$/, "") : originOf(id)).toLowerCase()}`;
 }
 
 function workflowFor({ workflow }: ImportOptions, workflows: readonly string[]): { workflow?: string } {

@@ -156,7 +156,8 @@ function anchorOf(id: string): string {
   return id.slice(id.lastIndexOf("#") + 1);
 }
 
-function originOf(id: string): string {
+/** What stands before the last hash of a source's id: a repository, a file or a folder. */
+export function originOf(id: string): string {
   return id.slice(0, Math.max(0, id.lastIndexOf("#")));
 }
 

@@ -13,6 +13,7 @@ import { issueFiles } from "../trackers/issue-files.ts";
 import { linear } from "../trackers/linear.ts";
 import { plainTextFile } from "../trackers/text.ts";
 import type { Tracker } from "../trackers/tracker.ts";
+import { originOf } from "./map-items.ts";
 import type { Bench } from "./tool.ts";
 
 /** A source that somebody named. */
@@ -196,7 +197,7 @@ export function listeners(sources: readonly Source[], where: Where, options: { c
 }
 
 function listener(source: Source, where: Where, { closeDone }: { closeDone: boolean }): Omit<Listener, "sources"> {
-  const origin = source.id.slice(0, Math.max(0, source.id.lastIndexOf("#")));
+  const origin = originOf(source.id);
   switch (source.kind) {
     case "github": {
       const host = hostOf(source.url);

@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { tempDir } from "../testing/temp.ts";
 import { backlog } from "./backlog.ts";
@@ -24,7 +24,7 @@ describe("a section of a Markdown file", () => {
     const { file, read } = fixture("CLAUDE.md");
     const { name, items, findings } = await read();
     const id = (anchor: string) => ({ kind: "backlog", id: `${file}#${anchor}` });
-    expect(name).toBe("TODO");
+    expect(name).toBe(basename(dirname(file)));
     expect(findings).toEqual([]);
     expect(items).toEqual([
       {

@@ -1,5 +1,5 @@
 import { realpath } from "node:fs/promises";
-import { basename } from "node:path";
+import { basename, dirname } from "node:path";
 import { type Finding, suggestion, UserError } from "../domain/errors.ts";
 import { checkboxes } from "./criteria.ts";
 import { type Heading, headings, joined, type ListItem, listItems, type MarkdownLine, markdownLines, plainText, slug } from "./markdown.ts";
@@ -52,7 +52,7 @@ function readBacklog(text: string, file: string, wanted: string | undefined): So
 }
 
 function nameOf(section: Heading, file: string): string {
-  return usual.test(plainText(section.title)) ? basename(file).replace(/\.[^.]*$/, "") : plainText(section.title);
+  return usual.test(plainText(section.title)) ? basename(dirname(file)) : plainText(section.title);
 }
 
 function findSection(all: readonly Heading[], file: string, wanted: string | undefined): Heading {

@@ -1,5 +1,5 @@
 import { globSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { UserError } from "../domain/errors.ts";
@@ -30,6 +30,7 @@ describe("reading features.json", () => {
   it("reads an object with a list of features", async () => {
     const { file, tracker } = fixture("example.json");
     expect(await tracker.read()).toEqual({
+      name: basename(dirname(file)),
       items: [
         {
           source: { kind: "features", id: `${file}#1` },

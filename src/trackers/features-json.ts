@@ -1,4 +1,5 @@
 import { realpath } from "node:fs/promises";
+import { basename, dirname } from "node:path";
 import { type Finding, suggestion, UserError } from "../domain/errors.ts";
 import { jsonErrorAt } from "../lib/json-syntax.ts";
 import { FileKeepsChanging, rewriteFile } from "../lib/rewrite-file.ts";
@@ -77,7 +78,7 @@ function readFeatures(original: string, file: string): SourceRead {
       if (item !== undefined) items.push(item);
     }
   }
-  return { ...(name === undefined ? {} : { name }), items, findings };
+  return { name: name ?? basename(dirname(file)), items, findings };
 }
 
 function field(index: number, key: string | undefined): string {

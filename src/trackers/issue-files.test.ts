@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parseYamlText } from "../inputs/yaml-text.ts";
 import { tempDir } from "../testing/temp.ts";
@@ -77,6 +77,7 @@ People have an account and a password.
         "\ufeff---\r\nkey: A\r\nname: First\r\nstate: Won't do\r\ntags: one, two\r\ndepends_on: B, C\r\nepic: E\r\norder: 2\r\n---\r\nText\r\n",
     });
     expect(await read()).toEqual({
+      name: basename(dir),
       items: [
         {
           source: { kind: "issue-files", id: `${dir}#A` },

@@ -1,5 +1,5 @@
 import { readdir, realpath } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { didYouMean, type Finding, UserError } from "../domain/errors.ts";
 import { headings, joined, type MarkdownLine, markdownLines, plainText } from "./markdown.ts";
 import { readSourceText } from "./source-text.ts";
@@ -58,9 +58,15 @@ export function issueFiles(options: { dir: string; readYaml: ReadYaml }): Tracke
         }
         files.set(issue.source.id, first ?? name);
       }
-      return { items, findings } satisfies SourceRead;
+      return { name: nameOf(dir), items, findings } satisfies SourceRead;
     },
   };
+}
+
+/** A folder's name, unless it says nothing but that there are issues in it. */
+function nameOf(dir: string): string {
+  const name = basename(dir);
+  return /^(?:issues|tickets|tasks|backlog)$/i.test(name) ? basename(dirname(dir)) : name;
 }
 
 async function readIssue(dir: string, name: string, readYaml: ReadYaml, findings: Finding[]): Promise<SourceItem | undefined> {
