@@ -150,7 +150,9 @@ Nothing was written: this is what it would come to.
 
   it("does not add to a plan that only has the name of the source, unless that is asked for", async () => {
     const { home, file } = world();
-    home.writePlan({ id: "core", status: "draft" }, [{ ticketId: "other", source: { kind: "features", id: "/elsewhere/features.json#1" } }]);
+    home.writePlan({ id: "core", status: "draft" }, [
+      { ticketId: "other", source: { kind: "features", id: "/elsewhere/features.json#1" } },
+    ]);
     expect(await runCli(home, "import", file)).toEqual({
       code: 4,
       stdout: "",
