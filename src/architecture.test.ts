@@ -52,6 +52,7 @@ const mayImport: Record<string, { good: string[]; bad: Record<string, string> }>
   inputs: aboveLib("inputs", ["engine", "views", "state", "git", "agents", "executors", "daemon"]),
   git: aboveLib("git", ["engine", "views", "state", "inputs", "agents", "phases", "daemon"]),
   agents: aboveLib("agents", ["engine", "views", "state", "inputs", "git", "executors", "daemon"]),
+  trackers: aboveLib("trackers", ["engine", "views", "state", "inputs", "git", "agents", "planner", "daemon"]),
   phases: aboveAll("phases", ["executors", "daemon"]),
   executors: aboveAll("executors", ["phases", "daemon"]),
   daemon: aboveAll("daemon", ["phases", "executors"]),

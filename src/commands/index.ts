@@ -241,6 +241,48 @@ export const commands: readonly Command[] = [
     load: async () => (await import("./intents.ts")).cancelPlan,
   },
   {
+    name: "import",
+    summary: "make a plan of work that is written down elsewhere, or bring one in line with it",
+    arguments: [
+      {
+        name: "source",
+        summary:
+          "github:owner/repo, linear:TEAM, features:file, issues:folder, backlog:file#heading, text:file, or a path or address of one",
+      },
+    ],
+    options: [
+      { flags: "--plan <id>", summary: "the plan (default: named by the items' group, else by the source)" },
+      { flags: "-r, --repo <path>", summary: "its repository (default: the one that the source lies in, else this folder's)" },
+      { flags: "-w, --workflow <name>", summary: "its workflow (default for a new plan: local)" },
+      { flags: "--group <name>", summary: "only the items of this milestone, project, cycle, category or heading" },
+      { flags: "--dry-run", summary: "write nothing, only show what would come of it" },
+      { flags: "-y, --yes", summary: "the plan is active at once, and a plan that is being worked is changed" },
+    ],
+    json: true,
+    details:
+      "Open items become tickets with the same ids whenever they are read, so importing again adds what is new, changes what has changed and has not begun, and takes nothing away. Without --yes you are asked at a terminal; elsewhere a new plan is a draft, and a plan that is being worked stays as it is. Warnings say what was guessed or left out. Ends with 8 when the plan has errors and nothing was written, 4 when it may not be changed now, 75 when the daemon has the change and has not answered yet.",
+    examples: [
+      "orchestrator import 'github:acme/shop?label=ready&milestone=2.0' --dry-run",
+      "orchestrator import features.json --yes",
+      "orchestrator import 'CLAUDE.md#Backlog' --plan backlog",
+    ],
+    load: () => import("./import.ts"),
+  },
+  {
+    name: "sync",
+    summary: "tell the sources of a plan's tickets what has become of them",
+    arguments: [plan],
+    options: [
+      { flags: "--close", summary: "close the GitHub issues whose tickets are complete, when that is told for the first time" },
+      { flags: "--dry-run", summary: "write nothing, only show what would be told" },
+    ],
+    json: true,
+    details:
+      "Statuses go to features.json and Linear, comments to GitHub and Linear; other sources are only read. Saying it again changes nothing. Ends with 1 when a source could not be told.",
+    examples: ["orchestrator sync shop", "orchestrator sync shop --close --dry-run"],
+    load: async () => (await import("./import.ts")).sync,
+  },
+  {
     name: "logs",
     summary: "show what happened to a plan or ticket",
     arguments: [

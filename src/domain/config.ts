@@ -2,6 +2,8 @@ import * as z from "zod";
 import { FailureCategory } from "./failure.ts";
 import { reactionNames } from "./reaction.ts";
 import { Price } from "./session.ts";
+import { ticketTypes } from "./source.ts";
+import { priorities } from "./ticket.ts";
 import { dayHoursPattern, maxSeconds } from "./time.ts";
 
 /** How hard an agent is to think, in the words that most CLIs share. */
@@ -39,6 +41,15 @@ export const McpServerConfig = z.looseObject({
   headers: z.record(z.string(), z.string()).optional(),
 });
 export type McpServerConfig = z.infer<typeof McpServerConfig>;
+
+/** What a label of imported work means for the tickets that come of it. */
+const LabelRule = z.looseObject({
+  type: z.enum(ticketTypes).optional(),
+  priority: z.enum(priorities).optional(),
+  /** A name of a workflow. */
+  workflow: z.string().min(1).optional(),
+});
+export type LabelRule = z.infer<typeof LabelRule>;
 
 const IsolateProcesses = z.enum(["auto", "namespace", "off"]);
 export type IsolateProcesses = z.infer<typeof IsolateProcesses>;
@@ -101,6 +112,8 @@ export const ConfigFile = z.looseObject({
   /** Author of the runner's commits; the repository's own identity is used otherwise. */
   git: z.looseObject({ name: z.string(), email: z.string() }).optional(),
   mcpServers: z.record(z.string(), McpServerConfig).default({}),
+  /** Label → what it means when work is imported, before what the program itself knows of labels. */
+  importLabels: z.record(z.string(), LabelRule).default({}),
 });
 export type ConfigFile = z.infer<typeof ConfigFile>;
 

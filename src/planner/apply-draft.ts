@@ -16,6 +16,8 @@ import { writePlan } from "./write-plan.ts";
 export interface Applied {
   result: "written" | "changed" | "unchanged" | "queued" | "refused" | "declined";
   planId: string;
+  /** Of a plan that was written. */
+  status?: "draft" | "active";
   message: string;
   added: string[];
   changed: string[];
@@ -65,7 +67,7 @@ async function writeNew(draft: PlanDraft, bench: Bench, place: Place | undefined
   switch (written.result) {
     case "written": {
       const message = `Plan "${draft.id}" is written, as ${written.status === "draft" ? "a draft" : "an active one"}.`;
-      return { ...base, result: "written", message, added: draft.tickets.map(({ id }) => id) };
+      return { ...base, result: "written", status: written.status, message, added: draft.tickets.map(({ id }) => id) };
     }
     case "refused":
       return { ...base, result: "refused", message: "Nothing was written.", added: [] };
@@ -74,11 +76,13 @@ async function writeNew(draft: PlanDraft, bench: Bench, place: Place | undefined
   }
 }
 
-interface Merge extends Pick<Applied, "added" | "changed" | "removed" | "left" | "missing"> {
+/** What a draft comes to where its plan exists already. */
+export interface Merge extends Pick<Applied, "added" | "changed" | "removed" | "left" | "missing"> {
   edits: PlanEdit[];
 }
 
-function mergeDraft(view: PlanView, draft: PlanDraft, exact: boolean): Merge {
+/** What has to be done to a plan to bring it in line with a draft whose paths are whole ones. */
+export function mergeDraft(view: PlanView, draft: PlanDraft, exact: boolean): Merge {
   const present = [...view.tickets.values()];
   const ids = new Map(draft.tickets.map((ticket) => [ticket.id, counterpart(present, ticket)?.ticketId ?? ticket.id]));
   const ours = new Set(ids.values());

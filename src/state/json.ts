@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import { constants } from "node:fs";
 import type { z } from "zod";
 import { UserError } from "../domain/errors.ts";
+import { jsonErrorAt } from "../lib/json-syntax.ts";
 import { disk, hasCode, signatureOf, systemCode } from "./atomic-write.ts";
 import { lineAndColumn, placeOf } from "./json-places.ts";
 
@@ -143,36 +144,9 @@ function checkValue(value: unknown, file: string, path: string, depth: number): 
 function syntaxProblem(text: string, file: string, error: SyntaxError): Unreadable {
   const hint = "correct the JSON; nothing of the file is used until then";
   if (text.trim() === "") return new Unreadable({ file, line: 1, column: 1, message: "the file is empty", hint });
-  const stated = /at position (\d+)/.exec(error.message)?.[1];
-  const at = stated === undefined ? syntaxErrorAt(text) : Number(stated);
+  const at = jsonErrorAt(text, error);
   const message = error.message.replace(/ in JSON at position.*/s, "").replace(/, (\.\.\.)?".*/s, "");
   return new Unreadable({ file, ...lineAndColumn(text, at), message: message.replace(/ JSON input$/, " of the file"), hint });
-}
-
-/** Where JSON.parse stops, for the errors that it gives no position of. Every token it accepts is skipped. */
-function syntaxErrorAt(text: string): number {
-  const token = /[ \t\n\r]*(?:([{}[\],:])|"(?:[^"\\]|\\.)*"|-?\d[\d.eE+-]*|true|false|null)/suy;
-  const open: string[] = [];
-  let previous = "";
-  for (let at = 0; ; at = token.lastIndex) {
-    token.lastIndex = at;
-    const match = token.exec(text);
-    const start = at + (/^[ \t\n\r]*/.exec(text.slice(at))?.[0].length ?? 0);
-    if (match === null) return start;
-    const mark = match[1] ?? "value";
-    if (!mayFollow(previous, mark, open.at(-1))) return start;
-    if (mark === "{" || mark === "[") open.push(mark);
-    if (mark === "}" || mark === "]") open.pop();
-    previous = mark === "}" || mark === "]" ? "value" : mark;
-  }
-}
-
-function mayFollow(previous: string, mark: string, inside: string | undefined): boolean {
-  const starts = mark === "value" || mark === "{" || mark === "[";
-  if (previous === "value") {
-    return mark === "," || mark === ":" || (mark === "}" && inside === "{") || (mark === "]" && inside === "[");
-  }
-  return starts || (mark === "}" && previous === "{") || (mark === "]" && previous === "[");
 }
 
 /** Validates a value against a schema; throws Unreadable that names the first wrong fields, and where the first is in `text`. */
