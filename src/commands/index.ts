@@ -29,8 +29,10 @@ const onePhase: Option = { flags: "--phase <phase>", summary: "only this phase" 
 
 /** What groups of commands with two words are about. */
 export const groups: Readonly<Record<string, string>> = {
-  plan: "write, check, approve, change and put away plans",
+  blueprint: "plans from templates, and templates from plans",
+  plan: "write, check, approve, change, review and put away plans",
   service: "have the service manager of this machine keep the daemon running",
+  skill: "list and check skills",
   ticket: "add, change and remove tickets of a plan",
   workflow: "list, check, draw and upgrade workflows",
   worktree: "make and remove worktrees, for scripts",
@@ -576,6 +578,23 @@ export const commands: readonly Command[] = [
       "A plan keeps the text of a workflow that it began with; this replaces it by the one that new plans would get. Refused while that one has errors, or a ticket is in a phase that it lacks. Runs under way go on, and what follows them is what the new text says.",
     examples: ["orchestrator workflow upgrade auth", "orchestrator workflow upgrade auth hotfix"],
     load: async () => (await import("./intents.ts")).upgradeWorkflow,
+  },
+  {
+    name: "skill list",
+    summary: "list the skills, whom they are for and where they come from",
+    json: true,
+    examples: ["orchestrator skill list"],
+    load: async () => (await import("./skill.ts")).list,
+  },
+  {
+    name: "skill lint",
+    summary: "check one skill or all of them",
+    arguments: [{ name: "skill", summary: "its name", optional: true }],
+    options: [strict],
+    json: true,
+    details: "Ends with 8 when a finding is an error.",
+    examples: ["orchestrator skill lint", "orchestrator skill lint testing"],
+    load: async () => (await import("./skill.ts")).lint,
   },
   {
     name: "worktree ensure",

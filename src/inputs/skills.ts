@@ -2,10 +2,10 @@
 import { readdirSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import * as z from "zod";
-import { type Finding, suggestion, UserError } from "../domain/errors.ts";
+import { didYouMean, type Finding, UserError } from "../domain/errors.ts";
 import { readTextFile } from "./read-text.ts";
 import { nameProblem } from "./search-path.ts";
-import { findingsError, parseYaml, sortFindings } from "./yaml-file.ts";
+import { parseYaml, sortFindings } from "./yaml-file.ts";
 
 /** What all skills of one prompt may come to, in bytes. */
 export const skillsLimit = 32 * 1024;
@@ -22,7 +22,7 @@ const FrontMatter = z.looseObject({
   compatibility: z.string().optional(),
   "allowed-tools": z.string().optional(),
   /** `for`: who is meant to read it, a planner or the worker of a ticket. Without it, either. */
-  metadata: z.looseObject({ for: z.enum(["planner", "worker"]).optional() }).optional(),
+  metadata: z.object({ for: z.enum(["planner", "worker"]).optional() }).catchall(z.string()).optional(),
 });
 
 /** A skill of the search path. Broken ones are listed, too: their findings say what is wrong. */
@@ -61,26 +61,43 @@ export function skillIndex(skills: readonly Skill[]): string {
   return skills.map(({ name, description, file }) => `- \`${name}\`: ${description.replace(/\s+/g, " ").trim()} Read ${file}`).join("\n");
 }
 
+/** What is wrong with names of skills, and which of them: missing or broken ones, or all of them too long for a prompt. */
+export function skillProblems(dirs: readonly string[], names: readonly string[]): { index?: number; message: string; fix: string }[] {
+  if (names.length === 0) return [];
+  const all = listSkills(dirs);
+  const problems = names.flatMap((name, index) => {
+    const skill = all.find((known) => known.name === name);
+    if (skill && isUsable(skill)) return [];
+    if (skill) return [{ index, message: `the skill "${name}" (${skill.file}) has errors`, fix: `orchestrator skill lint ${name}` }];
+    const known = all.map((other) => other.name);
+    const near = didYouMean(name, known);
+    const fix = near === undefined ? `known: ${known.join(", ")}; yours go into ${dirs[0]}` : `did you mean "${near}"?`;
+    return [{ index, message: `there is no skill "${name}" in ${dirs.join(" or ")}`, fix }];
+  });
+  const size = problems.length > 0 ? 0 : Buffer.byteLength(section(all, names));
+  if (size <= skillsLimit) return problems;
+  const message = `the skills come to ${size} bytes; a prompt takes ${skillsLimit}`;
+  return [{ message, fix: "name fewer of them, or shorten your own" }];
+}
+
 /**
  * The section of a prompt that holds these skills, each once, in the order named; "" for none. A skill that is missing or broken,
  * and more than `skillsLimit` bytes, are a UserError.
  */
 export function skillsText(dirs: readonly string[], names: readonly string[]): string {
-  const wanted = [...new Set(names)];
-  if (wanted.length === 0) return "";
-  const all = listSkills(dirs);
-  const skills = wanted.map((name) => usable(all, name, dirs));
-  const text = [
-    "## Skills",
-    "What the people of this project have learned about work of this kind. Where the ticket or the repository says otherwise, they win.",
-    ...skills.map(({ name, body }) => `### Skill: ${name}\n\n${deeper(body.trim())}`),
-  ].join("\n\n");
-  const size = Buffer.byteLength(text);
-  if (size <= skillsLimit) return text;
-  throw new UserError(`The skills ${wanted.join(", ")} come to ${size} bytes; a prompt takes ${skillsLimit}.`, {
-    exit: "invalid",
-    hint: "name fewer of them, or shorten your own",
+  if (names.length === 0) return "";
+  const [first] = skillProblems(dirs, names);
+  if (first) throw new UserError(`Skills for this prompt: ${first.message}.`, { exit: "invalid", hint: first.fix });
+  return section(listSkills(dirs), names);
+}
+
+function section(all: readonly Skill[], names: readonly string[]): string {
+  const texts = [...new Set(names)].flatMap((name) => {
+    const skill = all.find((known) => known.name === name);
+    return skill ? [`### Skill: ${name}\n\n${deeper(skill.body.trim())}`] : [];
   });
+  const head = "What has been learned about work of this kind. Where the ticket or the repository says otherwise, they win.";
+  return ["## Skills", head, ...texts].join("\n\n");
 }
 
 /** Reads a SKILL.md and checks it. Never throws for what is in it. */
@@ -115,17 +132,6 @@ export function readSkill(file: string): Skill {
   const { description = "", metadata } = yaml.value ?? {};
   if (metadata?.for === "worker") findings.push(...missingSections(file, body, bodyLine));
   return { ...nothing, description, for: metadata?.for ?? "either", body, shadows: [], findings: sortFindings(findings) };
-}
-
-function usable(all: readonly Skill[], name: string, dirs: readonly string[]): Skill {
-  const skill = all.find((known) => known.name === name);
-  if (skill && isUsable(skill)) return skill;
-  if (skill) throw findingsError(`The skill "${name}" is not usable:`, skill.findings, "orchestrator skill lint shows all findings");
-  const names = all.map((known) => known.name);
-  throw new UserError(`There is no skill "${name}" in ${dirs.join(" or ")}${suggestion(name, names)}.`, {
-    exit: "notFound",
-    hint: `known: ${names.join(", ")}`,
-  });
 }
 
 function isUsable({ findings }: Skill): boolean {
