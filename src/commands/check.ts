@@ -7,6 +7,7 @@ import { loadConfig } from "../inputs/config.ts";
 import { lintWorkflowFile } from "../inputs/lint.ts";
 import { listSkills, skillProblems } from "../inputs/skills.ts";
 import { listWorkflows } from "../inputs/workflows.ts";
+import { checkBlueprints } from "../planner/check-blueprints.ts";
 import type { Problem } from "../state/json.ts";
 import { doubleMembers } from "../state/json-places.ts";
 import { planFile, ticketFile } from "../state/layout.ts";
@@ -27,6 +28,8 @@ export async function run(context: Context, _args: string[], options: { json?: b
   for (const { file } of workflows) findings.push(...lintWorkflowFile(file, config, tools));
   const skills = listSkills(config.skillsDirs);
   for (const skill of skills) findings.push(...skill.findings);
+  const blueprints = checkBlueprints(config);
+  for (const blueprint of blueprints) findings.push(...blueprint.findings);
   const { world, index } = readWorld(config, readWorkflow);
   index.close();
   let tickets = 0;
@@ -43,7 +46,7 @@ export async function run(context: Context, _args: string[], options: { json?: b
   else {
     printFindings(context, findings);
     context.say(
-      `${counted(workflows.length, "workflow")}, ${counted(skills.length, "skill")}, ${counted(index.plans.size, "plan")}, ${counted(tickets, "ticket")} checked: ${countText(findings)}`,
+      `${counted(workflows.length, "workflow")}, ${counted(skills.length, "skill")}, ${counted(blueprints.length, "blueprint")}, ${counted(index.plans.size, "plan")}, ${counted(tickets, "ticket")} checked: ${countText(findings)}`,
     );
   }
   return findingsEnding(findings, options);

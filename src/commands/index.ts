@@ -580,6 +580,47 @@ export const commands: readonly Command[] = [
     load: async () => (await import("./intents.ts")).upgradeWorkflow,
   },
   {
+    name: "blueprint list",
+    summary: "list the blueprints, their parameters and where they come from",
+    json: true,
+    examples: ["orchestrator blueprint list"],
+    load: async () => (await import("./blueprint.ts")).list,
+  },
+  {
+    name: "blueprint apply",
+    summary: "make the draft of a plan from a blueprint",
+    arguments: [{ name: "blueprint", summary: "its name" }],
+    options: [
+      { flags: "--set <key=value...>", summary: "the value of a parameter" },
+      { flags: "--id <plan>", summary: "the id of the plan, instead of the blueprint's" },
+      { flags: "--repo <path>", summary: "the repository that the plan is for" },
+      { flags: "--workflow <name>", summary: "the workflow of the plan" },
+      { flags: "--dry-run", summary: "show the plan and write nothing" },
+    ],
+    json: true,
+    details: "Writes a draft, which nobody works before it is approved. Ends with 8 when the values make no valid plan; nothing is written then.",
+    examples: [
+      "orchestrator blueprint apply crud-resource --set resource=invoice 'fields=number: text, total: money' --repo ~/src/app --workflow local --dry-run",
+    ],
+    load: async () => (await import("./blueprint.ts")).apply,
+  },
+  {
+    name: "blueprint add",
+    summary: "save a plan as a blueprint",
+    arguments: [
+      { name: "blueprint", summary: "the name of the new blueprint" },
+      { name: "from", summary: "a plan, or a file with the draft of one or with a blueprint" },
+    ],
+    options: [
+      { flags: "--param <key=value...>", summary: "this text becomes a parameter wherever the plan has it" },
+      { flags: "--force", summary: "replace the blueprint of that name" },
+    ],
+    json: true,
+    details: "Repository, worktrees, branches and sources of the plan are left out. Goes to the blueprints of the home folder.",
+    examples: ["orchestrator blueprint add report invoices --param resource=invoice", "orchestrator blueprint add report ./plan.yaml"],
+    load: async () => (await import("./blueprint.ts")).add,
+  },
+  {
     name: "skill list",
     summary: "list the skills, whom they are for and where they come from",
     json: true,

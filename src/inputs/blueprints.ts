@@ -18,6 +18,8 @@ export interface Blueprint {
   /** Files of lower precedence that this one stands in front of. */
   shadows: string[];
   findings: Finding[];
+  /** What it makes of its examples and defaults; absent when it has errors. */
+  sample?: Applied;
 }
 
 type Source = YamlFile<BlueprintFile>;
@@ -35,7 +37,7 @@ export function listBlueprints(dirs: readonly string[]): Blueprint[] {
     }
     const source = readYamlFile(file, BlueprintFile);
     const { description = "", params = {} } = source.value ?? {};
-    listed.set(name, { name, description, params, file, shadows: [], findings: lintBlueprint(source) });
+    listed.set(name, { name, description, params, file, shadows: [], ...lintBlueprint(source) });
   }
   return [...listed.values()].toSorted((a, b) => a.name.localeCompare(b.name));
 }
@@ -52,7 +54,7 @@ export interface Applied {
  */
 export function applyBlueprint(dirs: readonly string[], name: string, values: Readonly<Record<string, string>>): Applied {
   const source = findBlueprint(dirs, name);
-  const findings = lintBlueprint(source);
+  const { findings } = lintBlueprint(source);
   if (source.value === undefined || findings.some(({ severity }) => severity === "error")) {
     throw findingsError(`The blueprint ${source.file} is not usable:`, findings, "orchestrator check shows all findings");
   }
@@ -101,10 +103,10 @@ export function blueprintFile(dirs: readonly string[], name: string): string {
   return join(dirs[0] ?? "", `${name}.yaml`);
 }
 
-/** Everything that is wrong with a blueprint before anybody gives values. */
-function lintBlueprint(source: Source): Finding[] {
+/** Everything that is wrong with a blueprint before anybody gives values, and what it makes of its examples. */
+function lintBlueprint(source: Source): Pick<Blueprint, "findings" | "sample"> {
   const { value, file } = source;
-  if (value === undefined) return source.findings;
+  if (value === undefined) return { findings: source.findings };
   const problems: Problem[] = [];
   if (value.name !== nameOf(file)) {
     problems.push(error("blueprint-name", ["name"], `the blueprint is called "${value.name}" and its file ${basename(file)}`, "give both the same name"));
@@ -121,12 +123,20 @@ function lintBlueprint(source: Source): Finding[] {
     problems.push({ severity: "warning", rule: "unused-param", path: ["params", name], message: `nothing reads params.${name}`, fix: "remove it" });
   }
   const samples = Object.fromEntries(Object.entries(value.params).map(([key, param]) => [key, param.default ?? param.example ?? key]));
-  if (renders) problems.push(...renderPlan(value, samples).problems);
-  return sortFindings([...source.findings, ...problems.map(source.place)]);
+  const rendered: Rendered = renders ? renderPlan(value, samples) : { problems: [] };
+  const findings = sortFindings([...source.findings, ...[...problems, ...rendered.problems].map(source.place)]);
+  const { draft } = rendered;
+  if (draft === undefined || findings.some(({ severity }) => severity === "error")) return { findings };
+  return { findings, sample: { draft, place: placeOf(source) } };
+}
+
+interface Rendered {
+  draft?: PlanDraft;
+  problems: Problem[];
 }
 
 /** The draft of a blueprint with these values, or what keeps it from being one. */
-function renderPlan(blueprint: BlueprintFile, params: Record<string, string>): { draft?: PlanDraft; problems: Problem[] } {
+function renderPlan(blueprint: BlueprintFile, params: Record<string, string>): Rendered {
   const problems: Problem[] = [];
   const raw = mapStrings(blueprint.plan, (text, path) => {
     try {
