@@ -18,6 +18,7 @@ import { templateVariables } from "./inputs/prompts.ts";
 import { listSkills } from "./inputs/skills.ts";
 import { listWorkflows } from "./inputs/workflows.ts";
 import { problemsOf } from "./inputs/schema-problems.ts";
+import { planTools } from "./planner/tools.ts";
 import { codeLines, prose, wrongCalls } from "./testing/markdown.ts";
 
 const assets = bundledAssets();
@@ -58,6 +59,7 @@ const flags = [...commands.flatMap(({ options = [] }) => options), ...globalOpti
 const known = new Set([
   ...[ConfigFile, AgentConfig, McpServerConfig, PlanDraft, WorkflowFile, Plan, TicketFile, Verdict].flatMap((schema) => namesIn(schema)),
   ...reactionNames,
+  ...planTools.map(({ name }) => name),
   ...variableNames(),
   ...flags,
   ...commands.map(({ name }) => name),
