@@ -76,10 +76,12 @@ describe("README and docs", () => {
 
   it("name files of the repository that exist", () => {
     const named = pages.flatMap((page) =>
-      [...prose(read(page)).matchAll(/`((?:src|bin|tools|scripts|workflows|prompts|skills|blueprints)\/[\w./-]+\.\w+)`/g)].map(([, file = ""]) => ({
-        page,
-        file,
-      })),
+      [...prose(read(page)).matchAll(/`((?:src|bin|tools|scripts|workflows|prompts|skills|blueprints)\/[\w./-]+\.\w+)`/g)].map(
+        ([, file = ""]) => ({
+          page,
+          file,
+        }),
+      ),
     );
     expect(named.filter(({ file }) => !existsSync(join(root, file)))).toEqual([]);
   });

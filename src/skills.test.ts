@@ -15,9 +15,9 @@ import { WorkflowFile } from "./domain/workflow.ts";
 import { checkWorkflow } from "./engine/check-workflow.ts";
 import { bundledAssets } from "./inputs/assets.ts";
 import { templateVariables } from "./inputs/prompts.ts";
+import { problemsOf } from "./inputs/schema-problems.ts";
 import { listSkills } from "./inputs/skills.ts";
 import { listWorkflows } from "./inputs/workflows.ts";
-import { problemsOf } from "./inputs/schema-problems.ts";
 import { planTools } from "./planner/tools.ts";
 import { codeLines, prose, wrongCalls } from "./testing/markdown.ts";
 
@@ -79,24 +79,31 @@ function strangeWords(text: string): string[] {
     const pair = /^([a-z]\w*): (\w+)$/i.exec(span);
     return pair ? pair.slice(1) : [span];
   });
-  return words
-    .filter((word) => /^-{0,2}[A-Za-z][\w.-]*$/.test(word))
-    .filter((word) => !known.has(word) && !foreign.has(word) && !known.has(word.split(".")[0] ?? ""))
-    // Ids of examples are upper case, and so are the names of tickets.
-    .filter((word) => !/^[A-Z]+(-\d+)?$/.test(word));
+  return (
+    words
+      .filter((word) => /^-{0,2}[A-Za-z][\w.-]*$/.test(word))
+      .filter((word) => !known.has(word) && !foreign.has(word) && !known.has(word.split(".")[0] ?? ""))
+      // Ids of examples are upper case, and so are the names of tickets.
+      .filter((word) => !/^[A-Z]+(-\d+)?$/.test(word))
+  );
 }
 
-/** What a fence may hold, by the words behind its language. */
-const schemas: Record<string, z.ZodType> = { config: ConfigFile, workflow: WorkflowFile, draft: PlanDraft };
+/** What a fence may hold, by the word behind its language; JSON without one is a verdict. */
+const schemas: Record<string, z.ZodType> = { config: ConfigFile, workflow: WorkflowFile, draft: PlanDraft, verdict: Verdict };
 
 /** YAML and JSON in fences that says not what it is, or is not what it says. */
 function wrongFences(text: string): string[] {
-  return [...text.matchAll(/^```(yaml|json)(?: (\w+))?\n([\s\S]*?)^```$/gm)].flatMap(([, , kind = "", body = ""]) => {
-    const schema = schemas[kind];
-    if (!schema) return [`a fence of "${kind}" is checked by nothing; write one of ${Object.keys(schemas).join(", ")} behind its language`];
-    const value = parse(body);
-    return problemsOf(schema, value, schema.safeParse(value).error?.issues ?? []).map(({ path, message }) => `${path.join(".")}: ${message}`);
-  });
+  return [...text.matchAll(/^```(yaml|json)(?: (\w+))?\n([\s\S]*?)^```$/gm)].flatMap(
+    ([, language, kind = language === "json" ? "verdict" : "", body = ""]) => {
+      const schema = schemas[kind];
+      if (!schema)
+        return [`a fence of "${kind}" is checked by nothing; write one of ${Object.keys(schemas).join(", ")} behind its language`];
+      const value = parse(body);
+      return problemsOf(schema, value, schema.safeParse(value).error?.issues ?? []).map(
+        ({ path, message }) => `${path.join(".")}: ${message}`,
+      );
+    },
+  );
 }
 
 /** Everything that a planner's text says of the program and that is not so. */
@@ -121,9 +128,12 @@ describe("bundled skills", () => {
     expect(names("either")).toEqual([]);
   });
 
-  it.each(skills.filter((skill) => skill.for === "planner").map((skill) => [skill.name, skill]))("%s names only what exists", (name, skill) => {
-    expect(drift(name, skill.body)).toEqual([]);
-  });
+  it.each(skills.filter((skill) => skill.for === "planner").map((skill) => [skill.name, skill]))(
+    "%s names only what exists",
+    (name, skill) => {
+      expect(drift(name, skill.body)).toEqual([]);
+    },
+  );
 
   it("of workers name only commands that exist, and no variables of templates", () => {
     for (const { name, body } of skills) expect(wrongCalls(name, body)).toEqual([]);
@@ -176,7 +186,7 @@ describe("the check itself", () => {
       "bad: nothing is called yaml",
       "bad: nothing is called make_plan",
       'bad: phases.0.type: string "agnet" is no type',
-      'bad: a fence of "" is checked by nothing; write one of config, workflow, draft behind its language',
+      'bad: a fence of "" is checked by nothing; write one of config, workflow, draft, verdict behind its language',
     ]);
   });
 

@@ -13,8 +13,8 @@ import { checkBlueprints } from "../planner/check-blueprints.ts";
 import { draftSummary } from "../planner/draft-summary.ts";
 import { planDraftOf } from "../planner/plan-draft.ts";
 import { settleDraft } from "../planner/settle-draft.ts";
-import type { Bench } from "../planner/tool.ts";
 import { findingsOf, writePlan } from "../planner/write-plan.ts";
+import { benchOf } from "./bench.ts";
 import type { CommandModule, Ending } from "./command.ts";
 import { columns, oneLine, printData, printLine } from "./print.ts";
 import { findingsEnding, printFindings } from "./workflow.ts";
@@ -54,13 +54,14 @@ interface ApplyOptions {
 export const apply: CommandModule = {
   async run(context: Context, [name = ""]: string[], options: ApplyOptions): Promise<Ending> {
     const config = await context.config();
-    const { draft: made } = applyBlueprint(config.blueprintDirs, name, pairs(options.set ?? [], "--set"));
+    const { draft: made, place } = applyBlueprint(config.blueprintDirs, name, pairs(options.set ?? [], "--set"));
     const { id, repo, workflow } = options;
     const draft = { ...made, ...(id ? { id } : {}), ...(repo ? { repo } : {}), ...(workflow ? { workflow } : {}) };
-    const bench = benchOf(context, config);
+    // Whoever types this has not seen the plan: it is a draft, and nobody is asked.
+    const { person: _, ...bench } = benchOf(context, config, { approved: false });
     const settled = settleDraft(draft, bench.cwd);
     if (options.dryRun) {
-      const findings = await findingsOf(settled, bench);
+      const findings = await findingsOf(settled, bench, { place });
       if (options.json) printData(context, { draft: settled, findings });
       else {
         printLine(context, draftSummary(settled, config));
@@ -68,7 +69,7 @@ export const apply: CommandModule = {
       }
       return findingsEnding(findings, {});
     }
-    const written = await writePlan(settled, bench);
+    const written = await writePlan(settled, bench, place);
     if (options.json) printData(context, written);
     else printFindings(context, written.findings);
     if (written.result !== "written") {
@@ -85,7 +86,11 @@ export const apply: CommandModule = {
 
 /** Saves a plan, or the draft of one in a file, as a blueprint. */
 export const add: CommandModule = {
-  async run(context: Context, [name = "", from = ""]: string[], options: { param?: string[]; force?: boolean; json?: boolean }): Promise<Ending> {
+  async run(
+    context: Context,
+    [name = "", from = ""]: string[],
+    options: { param?: string[]; force?: boolean; json?: boolean },
+  ): Promise<Ending> {
     const config = await context.config();
     const params = pairs(options.param ?? [], "--param");
     const blueprint = blueprintFrom(context, config, { name, from, params });
@@ -112,7 +117,7 @@ interface From {
 
 /** A name with a slash or an ending is a file: a draft, or a blueprint of somebody else. Any other is a plan. */
 function blueprintFrom(context: Context, config: Config, { name, from, params }: From): BlueprintFile {
-  if (!/[/.]/.test(from)) return blueprintOf(name, planDraftOf(findPlan(benchOf(context, config), from)), params);
+  if (!/[/.]/.test(from)) return blueprintOf(name, planDraftOf(findPlan(benchOf(context, config, { approved: false }), from)), params);
   const file = resolve(context.cwd, from);
   if (!statSync(file, { throwIfNoEntry: false })?.isFile()) throw new UserError(`There is no file ${file}.`, { exit: "notFound" });
   const draft = readYamlFile(file, PlanDraft);
@@ -130,7 +135,10 @@ function write(file: string, text: string, force: boolean): void {
     writeFileSync(file, text, { flag: force ? "w" : "wx", mode: 0o600 });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    throw new UserError(`There is a blueprint ${file} already.`, { exit: "conflict", hint: "choose another name, or replace it with --force" });
+    throw new UserError(`There is a blueprint ${file} already.`, {
+      exit: "conflict",
+      hint: "choose another name, or replace it with --force",
+    });
   }
 }
 
@@ -146,8 +154,4 @@ function pairs(texts: readonly string[], option: string): Record<string, string>
     found[key] = value;
   }
   return found;
-}
-
-function benchOf({ env, cwd }: Context, config: Config): Bench {
-  return { config, env, cwd, by: env.USER || "somebody" };
 }

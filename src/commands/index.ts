@@ -32,7 +32,6 @@ export const groups: Readonly<Record<string, string>> = {
   blueprint: "plans from templates, and templates from plans",
   plan: "write, check, approve, change, review and put away plans",
   service: "have the service manager of this machine keep the daemon running",
-  plan: "have plans reviewed",
   skill: "list and check skills",
   ticket: "add, change and remove tickets of a plan",
   workflow: "list, check, draw and upgrade workflows",
@@ -493,6 +492,17 @@ export const commands: readonly Command[] = [
     load: async () => (await import("./plan.ts")).archive,
   },
   {
+    name: "plan review",
+    summary: "have an agent that has not seen the conversation review a plan",
+    arguments: [plan],
+    options: [{ flags: "--agent <name>", summary: "who reviews, instead of defaultAgent" }],
+    json: true,
+    details:
+      "Makes a plan of one ticket with the workflow plan-review and works it, or follows the daemon that does. The plan itself stays as it is. Ends with 0 when it can be worked, 7 when something blocks it; after three rounds a person decides.",
+    examples: ["orchestrator plan review auth", "orchestrator plan review auth --agent codex --json"],
+    load: () => import("./plan-review.ts"),
+  },
+  {
     name: "ticket add",
     summary: "add a ticket to a plan",
     arguments: [plan, { name: "ticketId", summary: "its id (default: the one in the file)", joinable: true }],
@@ -599,7 +609,8 @@ export const commands: readonly Command[] = [
       { flags: "--dry-run", summary: "show the plan and write nothing" },
     ],
     json: true,
-    details: "Writes a draft, which nobody works before it is approved. Ends with 8 when the values make no valid plan; nothing is written then.",
+    details:
+      "Writes a draft, which nobody works before it is approved. Ends with 8 when the values make no valid plan; nothing is written then.",
     examples: [
       "orchestrator blueprint apply crud-resource --set resource=invoice 'fields=number: text, total: money' --repo ~/src/app --workflow local --dry-run",
     ],
@@ -620,17 +631,6 @@ export const commands: readonly Command[] = [
     details: "Repository, worktrees, branches and sources of the plan are left out. Goes to the blueprints of the home folder.",
     examples: ["orchestrator blueprint add report invoices --param resource=invoice", "orchestrator blueprint add report ./plan.yaml"],
     load: async () => (await import("./blueprint.ts")).add,
-  },
-  {
-    name: "plan review",
-    summary: "have an agent that has not seen the conversation review a plan",
-    arguments: [plan],
-    options: [{ flags: "--agent <name>", summary: "who reviews, instead of defaultAgent" }],
-    json: true,
-    details:
-      "Makes a plan of one ticket with the workflow plan-review and works it, or follows the daemon that does. The plan itself stays as it is. Ends with 0 when it can be worked, 7 when something blocks it; after three rounds a person decides.",
-    examples: ["orchestrator plan review auth", "orchestrator plan review auth --agent codex --json"],
-    load: () => import("./plan-review.ts"),
   },
   {
     name: "skill list",

@@ -10,10 +10,10 @@ import { findPlan } from "../planner/change-plan.ts";
 import { findingLines } from "../planner/findings-text.ts";
 import { planDraftOf } from "../planner/plan-draft.ts";
 import { planText } from "../planner/show-plan.ts";
-import type { Bench } from "../planner/tool.ts";
 import { writePlan } from "../planner/write-plan.ts";
 import { runDir } from "../state/layout.ts";
 import { takenPlanIds } from "../state/new-plan.ts";
+import { benchOf } from "./bench.ts";
 import type { Ending } from "./command.ts";
 import { oneLine, printData, printLine } from "./print.ts";
 import { run as runTicket } from "./run.ts";
@@ -25,7 +25,7 @@ const ticketId = "REVIEW";
 /** Has an agent that has not seen the conversation review a plan, and prints what it found. */
 export async function run(context: Context, [planId = ""]: string[], options: { agent?: string; json?: boolean }): Promise<Ending> {
   const config = await context.config();
-  const bench: Bench = { config, env: context.env, cwd: context.cwd, by: context.env.USER || "somebody", approved: true };
+  const bench = benchOf(context, config, { approved: true });
   const view = findPlan(bench, planId);
   const draft = planDraftOf(view);
   const repo = draft.repo ?? draft.tickets.find((ticket) => ticket.repo !== undefined)?.repo;
@@ -39,7 +39,9 @@ export async function run(context: Context, [planId = ""]: string[], options: { 
     workflow: "plan-review",
     ...(options.agent ? { agent: options.agent } : {}),
     ...(draft.baseBranch ? { baseBranch: draft.baseBranch } : {}),
-    tickets: [{ id: ticketId, title: `Review of plan "${planId}"`, description: planText(view), acceptanceCriteria: [], blockedBy: [], scope: [] }],
+    tickets: [
+      { id: ticketId, title: `Review of plan "${planId}"`, description: planText(view), acceptanceCriteria: [], blockedBy: [], scope: [] },
+    ],
   };
   const written = await writePlan(review, bench);
   if (written.result !== "written") {
@@ -96,5 +98,6 @@ function verdictOf(history: readonly { phase: string; runId?: string | undefined
 function printVerdict(context: Context, { verdict, summary, findings }: Verdict): void {
   const word = { pass: "approved", pass_with_comments: "approved, with suggestions", fail: "changes requested" }[verdict];
   printLine(context, `${context.style(verdict === "fail" ? "yellow" : "green", word)}${summary ? `: ${oneLine(summary)}` : ""}`);
-  for (const { severity, file, message } of findings) printLine(context, `- ${severity}: ${file ? `${file}: ` : ""}${oneLine(message, 2000)}`);
+  for (const { severity, file, message } of findings)
+    printLine(context, `- ${severity}: ${file ? `${file}: ` : ""}${oneLine(message, 2000)}`);
 }

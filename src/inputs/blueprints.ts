@@ -70,10 +70,10 @@ export function applyBlueprint(dirs: readonly string[], name: string, values: Re
   const missing = Object.entries(params).filter(([key, param]) => values[key] === undefined && param.default === undefined);
   if (missing.length > 0) {
     const sets = missing.map(([key, { example }]) => `--set ${key}=${JSON.stringify(example ?? "…")}`);
-    throw new UserError(
-      `The blueprint "${name}" needs ${missing.map(([key, { description }]) => `${key} (${description})`).join(", ")}.`,
-      { exit: "usage", hint: `orchestrator blueprint apply ${name} ${sets.join(" ")}` },
-    );
+    throw new UserError(`The blueprint "${name}" needs ${missing.map(([key, { description }]) => `${key} (${description})`).join(", ")}.`, {
+      exit: "usage",
+      hint: `orchestrator blueprint apply ${name} ${sets.join(" ")}`,
+    });
   }
   const given = Object.fromEntries(Object.entries(params).map(([key, param]) => [key, values[key] ?? param.default ?? ""]));
   const { draft, problems } = renderPlan(source.value, given);
@@ -109,7 +109,14 @@ function lintBlueprint(source: Source): Pick<Blueprint, "findings" | "sample"> {
   if (value === undefined) return { findings: source.findings };
   const problems: Problem[] = [];
   if (value.name !== nameOf(file)) {
-    problems.push(error("blueprint-name", ["name"], `the blueprint is called "${value.name}" and its file ${basename(file)}`, "give both the same name"));
+    problems.push(
+      error(
+        "blueprint-name",
+        ["name"],
+        `the blueprint is called "${value.name}" and its file ${basename(file)}`,
+        "give both the same name",
+      ),
+    );
   }
   const used = new Set<string>();
   let renders = true;
@@ -120,7 +127,13 @@ function lintBlueprint(source: Source): Pick<Blueprint, "findings" | "sample"> {
     renders &&= found.problems.length === 0;
   }
   for (const name of Object.keys(value.params).filter((key) => !used.has(key))) {
-    problems.push({ severity: "warning", rule: "unused-param", path: ["params", name], message: `nothing reads params.${name}`, fix: "remove it" });
+    problems.push({
+      severity: "warning",
+      rule: "unused-param",
+      path: ["params", name],
+      message: `nothing reads params.${name}`,
+      fix: "remove it",
+    });
   }
   const samples = Object.fromEntries(Object.entries(value.params).map(([key, param]) => [key, param.default ?? param.example ?? key]));
   const rendered: Rendered = renders ? renderPlan(value, samples) : { problems: [] };
@@ -138,14 +151,18 @@ interface Rendered {
 /** The draft of a blueprint with these values, or what keeps it from being one. */
 function renderPlan(blueprint: BlueprintFile, params: Record<string, string>): Rendered {
   const problems: Problem[] = [];
-  const raw = mapStrings(blueprint.plan, (text, path) => {
-    try {
-      return renderString(text, { params }, "");
-    } catch (failed) {
-      problems.push(error("template-error", path, (failed as Error).message, "correct the template"));
-      return text;
-    }
-  }, ["plan"]);
+  const raw = mapStrings(
+    blueprint.plan,
+    (text, path) => {
+      try {
+        return renderString(text, { params }, "");
+      } catch (failed) {
+        problems.push(error("template-error", path, (failed as Error).message, "correct the template"));
+        return text;
+      }
+    },
+    ["plan"],
+  );
   if (problems.length > 0) return { problems };
   const parsed = PlanDraft.safeParse(raw);
   const found = problemsOf(PlanDraft, raw, parsed.error?.issues ?? []).map((problem) => ({ ...problem, path: ["plan", ...problem.path] }));
@@ -163,7 +180,9 @@ function templateProblems(text: string, path: Path, params: BlueprintFile["param
       const fix = near === undefined ? `declare it under params; there is ${names.join(", ") || "none"}` : `did you mean "${near}"?`;
       return [error("undefined-variable", path, `the variable "${read.join(".")}" has no value here`, fix)];
     });
-    const pulled = templates.map(({ name }) => error("template-error", path, `a blueprint cannot include "${name}"`, "write the text here"));
+    const pulled = templates.map(({ name }) =>
+      error("template-error", path, `a blueprint cannot include "${name}"`, "write the text here"),
+    );
     return { problems: [...problems, ...pulled], used: reads.map(({ path: read }) => read[1] ?? "") };
   } catch (failed) {
     return { problems: [error("template-error", path, templateError(failed, "").message, "correct the template")], used: [] };
@@ -206,10 +225,14 @@ function nameOf(file: string): string {
 /** Every text of a value with its path. */
 function stringsOf(value: unknown, path: Path): { text: string; path: Path }[] {
   const found: { text: string; path: Path }[] = [];
-  mapStrings(value, (text, at) => {
-    found.push({ text, path: at });
-    return text;
-  }, path);
+  mapStrings(
+    value,
+    (text, at) => {
+      found.push({ text, path: at });
+      return text;
+    },
+    path,
+  );
   return found;
 }
 

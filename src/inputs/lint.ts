@@ -175,7 +175,8 @@ function lintPhase(phase: Phase, path: Path, dirs: LintDirs, sample: Samples, re
 
 function lintSkills(names: string[], path: Path, dirs: readonly string[], report: Report): void {
   const problems = skillProblems(dirs, names);
-  for (const { index, message, fix } of problems) report({ severity: "error", rule: "skill", path: [...path, ...(index === undefined ? [] : [index])], message, fix });
+  for (const { index, message, fix } of problems)
+    report({ severity: "error", rule: "skill", path: [...path, ...(index === undefined ? [] : [index])], message, fix });
 }
 
 /** True when the search path holds the file. */

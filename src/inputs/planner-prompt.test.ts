@@ -48,9 +48,13 @@ describe("the planner's prompt", () => {
   it("says who a planner is when a role was chosen, and offers those that exist", () => {
     expect(plannerRoles(dirs)).toEqual(["discussion", "maintainer", "product-manager"]);
     for (const role of plannerRoles(dirs)) {
-      expect(plannerPrompt(dirs, { ...least, role })).toMatch(/## Your role: .*\n\n[\s\S]*a sentence in the conversation does not change it|The role was chosen/);
+      expect(plannerPrompt(dirs, { ...least, role })).toMatch(
+        /## Your role: .*\n\n[\s\S]*a sentence in the conversation does not change it|The role was chosen/,
+      );
     }
-    expect(() => plannerPrompt(dirs, { ...least, role: "product-manger" })).toThrow('There is no role "product-manger" (did you mean "product-manager"?).');
+    expect(() => plannerPrompt(dirs, { ...least, role: "product-manger" })).toThrow(
+      'There is no role "product-manger" (did you mean "product-manager"?).',
+    );
     expect(() => plannerPrompt(dirs, { ...least, role: "../planner" })).toThrow(/There is no role/);
   });
 

@@ -25,18 +25,42 @@ const findings = (text: string, name = "a") => {
 
 describe("the lint of skills", () => {
   it.each([
-    ["no front matter", "# A\n", ["a/SKILL.md:1:1  there is no front matter — fix: begin the file with ---, name:, description: and --- [front-matter]"]],
+    [
+      "no front matter",
+      "# A\n",
+      ["a/SKILL.md:1:1  there is no front matter — fix: begin the file with ---, name:, description: and --- [front-matter]"],
+    ],
     ["front matter without an end", "---\nname: a\n", [/there is no front matter/]],
-    ["another name than its folder", `${front("b")}x\n`, [/^a\/SKILL\.md:2:7 {2}name: the skill is called "b" and its folder "a" — fix: .* \[skill-name\]$/]],
+    [
+      "another name than its folder",
+      `${front("b")}x\n`,
+      [/^a\/SKILL\.md:2:7 {2}name: the skill is called "b" and its folder "a" — fix: .* \[skill-name\]$/],
+    ],
     ["a name in capitals", `${front("A")}x\n`, [/:2:7 {2}name: a skill's name has lower-case letters/]],
     ["no description", "---\nname: a\n---\nx\n", [/description: "description" is required/]],
-    ["a description that is too long", `---\nname: a\ndescription: ${"x".repeat(1025)}\n---\nx\n`, [/:3:14 {2}description: the length is out of range/]],
-    ["an unknown key", `${front("a", "descripton: x\n")}x\n`, [/:4:1 {2}descripton: unknown key "descripton" — fix: did you mean "description"\?/]],
-    ["an unknown reader", `${front("a", "metadata: { for: planer }\n")}x\n`, [/metadata\.for: expected planner \| worker, got string "planer" — fix: did you mean "planner"/]],
+    [
+      "a description that is too long",
+      `---\nname: a\ndescription: ${"x".repeat(1025)}\n---\nx\n`,
+      [/:3:14 {2}description: the length is out of range/],
+    ],
+    [
+      "an unknown key",
+      `${front("a", "descripton: x\n")}x\n`,
+      [/:4:1 {2}descripton: unknown key "descripton" — fix: did you mean "description"\?/],
+    ],
+    [
+      "an unknown reader",
+      `${front("a", "metadata: { for: planer }\n")}x\n`,
+      [/metadata\.for: expected planner \| worker, got string "planer" — fix: did you mean "planner"/],
+    ],
     ["YAML that is none", "---\nname: [\n---\nx\n", [/:\d+:\d+ /]],
     ["nothing below the front matter", front("a"), [/:5:1 {2}the skill says nothing/]],
     ["too much", `${front("a")}${"x".repeat(skillsLimit + 1)}\n`, [/:5:1 {2}it is 32770 bytes long; a prompt takes 32768/]],
-    ["a dead link", `${front("a")}\nSee [this](more.md) and [that](https://example.com/x), \`[no](link)\`.\n`, [/^a\/SKILL\.md:6:1 {2}the link to more\.md leads nowhere/]],
+    [
+      "a dead link",
+      `${front("a")}\nSee [this](more.md) and [that](https://example.com/x), \`[no](link)\`.\n`,
+      [/^a\/SKILL\.md:6:1 {2}the link to more\.md leads nowhere/],
+    ],
     [
       "a worker's skill without its sections",
       `${front("a", "metadata: { for: worker }\n")}## When to use\n\nx\n\n## Steps\n`,

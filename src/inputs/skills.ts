@@ -22,7 +22,10 @@ const FrontMatter = z.looseObject({
   compatibility: z.string().optional(),
   "allowed-tools": z.string().optional(),
   /** `for`: who is meant to read it, a planner or the worker of a ticket. Without it, either. */
-  metadata: z.object({ for: z.enum(["planner", "worker"]).optional() }).catchall(z.string()).optional(),
+  metadata: z
+    .object({ for: z.enum(["planner", "worker"]).optional() })
+    .catchall(z.string())
+    .optional(),
 });
 
 /** A skill of the search path. Broken ones are listed, too: their findings say what is wrong. */
@@ -126,7 +129,15 @@ export function readSkill(file: string): Skill {
   if (body.trim() === "") findings.push(problem(file, bodyLine, "empty", "the skill says nothing", "write what is to be done"));
   const size = Buffer.byteLength(body);
   if (size > skillsLimit) {
-    findings.push(problem(file, bodyLine, "too-long", `it is ${size} bytes long; a prompt takes ${skillsLimit}`, "move what is rarely needed to a file beside it"));
+    findings.push(
+      problem(
+        file,
+        bodyLine,
+        "too-long",
+        `it is ${size} bytes long; a prompt takes ${skillsLimit}`,
+        "move what is rarely needed to a file beside it",
+      ),
+    );
   }
   findings.push(...deadLinks(file, body, bodyLine));
   const { description = "", metadata } = yaml.value ?? {};
@@ -180,7 +191,15 @@ function deadLinks(file: string, body: string, bodyLine: number): Finding[] {
     for (const [, target = ""] of line.replace(/`[^`]*`/g, "").matchAll(/\]\(([^)\s]+)\)/g)) {
       const path = target.replace(/#.*$/, "");
       if (path === "" || /^[a-z]+:/i.test(path) || statSync(resolve(dirname(file), path), { throwIfNoEntry: false })) continue;
-      findings.push(problem(file, bodyLine + i, "dead-link", `the link to ${target} leads nowhere`, "correct the path; it counts from the skill's folder"));
+      findings.push(
+        problem(
+          file,
+          bodyLine + i,
+          "dead-link",
+          `the link to ${target} leads nowhere`,
+          "correct the path; it counts from the skill's folder",
+        ),
+      );
     }
     return line;
   });
@@ -194,7 +213,10 @@ function missingSections(file: string, body: string, bodyLine: number): Finding[
   const there = [...body.matchAll(/^## +(.*?) *$/gm)].map(([, title = ""]) => title.toLowerCase());
   return sections
     .filter((title) => !there.includes(title.toLowerCase()))
-    .map((title) => ({ ...problem(file, bodyLine, "skill-section", `the section "## ${title}" is missing`, "add it"), severity: "warning" }));
+    .map((title) => ({
+      ...problem(file, bodyLine, "skill-section", `the section "## ${title}" is missing`, "add it"),
+      severity: "warning",
+    }));
 }
 
 function problem(file: string, line: number, rule: string, message: string, fix: string): Finding {
