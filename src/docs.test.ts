@@ -1,9 +1,9 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
-import { commands, globalOptions, jsonOption } from "./commands/index.ts";
 import { Plan } from "./domain/plan.ts";
 import { TicketFile } from "./domain/ticket.ts";
+import { codeLines, prose, wrongCalls } from "./testing/markdown.ts";
 
 const root = dirname(import.meta.dirname);
 const pages = ["README.md", ...globSync("docs/**/*.md", { cwd: root })].sort();
@@ -11,19 +11,6 @@ const scripts = Object.keys(JSON.parse(read("package.json")).scripts);
 
 function read(page: string): string {
   return readFileSync(join(root, page), "utf8");
-}
-
-const fence = /^ *(```|~~~).*\n[\s\S]*?^ *\1 *$/gm;
-
-function prose(text: string): string {
-  return text.replace(fence, "");
-}
-
-/** Everything on a page that is set as code, line by line. Prose that begins with our name is no command. */
-function codeLines(text: string): string[] {
-  const blocks = text.match(fence) ?? [];
-  const spans = prose(text).match(/`[^`\n]+`/g) ?? [];
-  return [...blocks.flatMap((block) => block.split("\n").slice(1, -1)), ...spans.map((span) => span.slice(1, -1))];
 }
 
 /** The anchors that GitHub makes of a page's headings. */
@@ -49,36 +36,6 @@ function brokenLinks(page: string, text: string): string[] {
       return anchor !== undefined && !anchors(readFileSync(file, "utf8")).includes(anchor);
     })
     .map((target) => `${page}: ${target}`);
-}
-
-/** The words of every call of orchestrator in a line of code, without what is quoted, commented or piped on. */
-function calls(line: string): string[][] {
-  const bare = line.replace(/'[^']*'|"[^"]*"/g, "TEXT").replace(/(^|\s)#.*$/, "");
-  return [...bare.matchAll(/(?:^|[\s(/$`])orchestrator +([^|;&<>()`]+)/g)].map(([, words = ""]) => words.trim().split(/\s+/));
-}
-
-/** What is wrong with one call: the command or the option that does not exist. */
-function callProblem(words: string[]): string | undefined {
-  const [first = "", second = ""] = words.slice(words[0] === "-C" ? 2 : 0);
-  // `<command>` or `…` stands for any command, and an option alone is the program's own.
-  if (!/^[a-z]/.test(first)) return undefined;
-  const command = commands.find(({ name }) => name === `${first} ${second}`) ?? commands.find(({ name }) => name === first);
-  if (!command) return `there is no command "${first}"`;
-  const known = [...(command.options ?? []), ...globalOptions, ...(command.json ? [jsonOption] : [])].flatMap(({ flags }) =>
-    flags.split(/[ ,]+/).filter((flag) => flag.startsWith("-")),
-  );
-  const used = words.flatMap((word) => /^(--?[a-z][a-z-]*)(=|$)/i.exec(word)?.[1] ?? []);
-  const wrong = used.find((flag) => !known.includes(flag) && flag !== "--help" && flag !== "-h");
-  return wrong === undefined ? undefined : `"${command.name}" has no option ${wrong}`;
-}
-
-function wrongCalls(page: string, text: string): string[] {
-  return codeLines(text).flatMap((line) =>
-    calls(line).flatMap((words) => {
-      const problem = callProblem(words);
-      return problem === undefined ? [] : [`${page}: ${problem} in: ${line.trim()}`];
-    }),
-  );
 }
 
 describe("README and docs", () => {
@@ -119,10 +76,12 @@ describe("README and docs", () => {
 
   it("name files of the repository that exist", () => {
     const named = pages.flatMap((page) =>
-      [...prose(read(page)).matchAll(/`((?:src|bin|tools|scripts|workflows|prompts)\/[\w./-]+\.\w+)`/g)].map(([, file = ""]) => ({
-        page,
-        file,
-      })),
+      [...prose(read(page)).matchAll(/`((?:src|bin|tools|scripts|workflows|prompts|skills|blueprints)\/[\w./-]+\.\w+)`/g)].map(
+        ([, file = ""]) => ({
+          page,
+          file,
+        }),
+      ),
     );
     expect(named.filter(({ file }) => !existsSync(join(root, file)))).toEqual([]);
   });

@@ -35,8 +35,9 @@ describe("the npm package", () => {
       ...["config", "plan", "ticket", "workflow"].map((name) => `docs/schema/${name}.schema.json`),
     ];
     expect(expected.filter((file) => !files.includes(file))).toEqual([]);
-    for (const folder of ["workflows", "prompts", "scripts"]) expect(files.filter((file) => file.startsWith(`${folder}/`))).not.toEqual([]);
-    const allowed = /^(bin|dist|workflows|prompts|scripts|docs\/schema)\/|^(LICENSE|README\.md|package\.json)$/;
+    for (const folder of ["workflows", "prompts", "scripts", "skills", "blueprints"])
+      expect(files.filter((file) => file.startsWith(`${folder}/`))).not.toEqual([]);
+    const allowed = /^(bin|dist|workflows|prompts|scripts|skills|blueprints|docs\/schema)\/|^(LICENSE|README\.md|package\.json)$/;
     expect(files.filter((file) => !allowed.test(file))).toEqual([]);
     expect([manifest.dependencies, manifest.optionalDependencies, manifest.peerDependencies]).toEqual([undefined, undefined, undefined]);
 

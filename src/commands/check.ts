@@ -8,7 +8,9 @@ import { checkWorkflow } from "../engine/check-workflow.ts";
 import { type PlanView, type World, workflowOf } from "../engine/world.ts";
 import { loadConfig } from "../inputs/config.ts";
 import { lintWorkflowFile } from "../inputs/lint.ts";
+import { listSkills, skillProblems } from "../inputs/skills.ts";
 import { listWorkflows } from "../inputs/workflows.ts";
+import { checkBlueprints } from "../planner/check-blueprints.ts";
 import type { Problem } from "../state/json.ts";
 import { doubleMembers, placeOf } from "../state/json-places.ts";
 import { planFile, ticketFile } from "../state/layout.ts";
@@ -27,6 +29,10 @@ export async function run(context: Context, _args: string[], options: { json?: b
   const findings: Finding[] = [...ofConfig];
   const workflows = listWorkflows(config.workflowDirs, tools);
   for (const { file } of workflows) findings.push(...lintWorkflowFile(file, config, tools));
+  const skills = listSkills(config.skillsDirs);
+  for (const skill of skills) findings.push(...skill.findings);
+  const blueprints = checkBlueprints(config);
+  for (const blueprint of blueprints) findings.push(...blueprint.findings);
   const { world, index } = readWorld(config, readWorkflow);
   index.close();
   let tickets = 0;
@@ -37,13 +43,13 @@ export async function run(context: Context, _args: string[], options: { json?: b
       if (problem) findings.push(asFinding("ticket")(problem));
     }
   }
-  for (const view of world.plans.values()) findings.push(...planFindings(view, config.stateDir), ...doubleFindings(view, config.stateDir));
+  for (const view of world.plans.values()) findings.push(...planFindings(view, config), ...doubleFindings(view, config.stateDir));
   findings.push(...capFindings(world, config), ...(await placeFindings(world, config)));
   if (options.json) printData(context, { findings });
   else {
     printFindings(context, findings);
     context.say(
-      `${counted(workflows.length, "workflow")}, ${counted(index.plans.size, "plan")}, ${counted(tickets, "ticket")} checked: ${countText(findings)}`,
+      `${counted(workflows.length, "workflow")}, ${counted(skills.length, "skill")}, ${counted(blueprints.length, "blueprint")}, ${counted(index.plans.size, "plan")}, ${counted(tickets, "ticket")} checked: ${countText(findings)}`,
     );
   }
   return findingsEnding(findings, options);
@@ -62,7 +68,7 @@ function asFinding(rule: string): (problem: Problem) => Finding {
 }
 
 /** What keeps tickets of a readable plan from ever running. */
-function planFindings(view: PlanView, stateDir: string): Finding[] {
+function planFindings(view: PlanView, { stateDir, skillsDirs }: Config): Finding[] {
   const { plan } = view;
   const file = planFile(stateDir, plan.id);
   const findings: Finding[] = [];
@@ -71,6 +77,9 @@ function planFindings(view: PlanView, stateDir: string): Finding[] {
     const own = { severity: "error" as const, file: ticketFile(stateDir, plan.id, ticket.ticketId) };
     const workflow = workflowOf(view, ticket);
     if (typeof workflow === "string") findings.push({ ...own, rule: "workflow", message: workflow });
+    for (const { index, message, fix } of skillProblems(skillsDirs, ticket.skills)) {
+      findings.push({ ...own, rule: "skill", field: index === undefined ? "skills" : `skills[${index}]`, message, fix });
+    }
     if (!(ticket.repo ?? plan.repo)) {
       findings.push({
         ...own,

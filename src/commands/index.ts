@@ -29,8 +29,10 @@ const onePhase: Option = { flags: "--phase <phase>", summary: "only this phase" 
 
 /** What groups of commands with two words are about. */
 export const groups: Readonly<Record<string, string>> = {
-  plan: "write, check, approve, change and put away plans",
+  blueprint: "plans from templates, and templates from plans",
+  plan: "write, check, approve, change, review and put away plans",
   service: "have the service manager of this machine keep the daemon running",
+  skill: "list and check skills",
   ticket: "add, change and remove tickets of a plan",
   workflow: "list, check, draw and upgrade workflows",
   worktree: "make and remove worktrees, for scripts",
@@ -532,6 +534,17 @@ export const commands: readonly Command[] = [
     load: async () => (await import("./plan.ts")).archive,
   },
   {
+    name: "plan review",
+    summary: "have an agent that has not seen the conversation review a plan",
+    arguments: [plan],
+    options: [{ flags: "--agent <name>", summary: "who reviews, instead of defaultAgent" }],
+    json: true,
+    details:
+      "Makes a plan of one ticket with the workflow plan-review and works it, or follows the daemon that does. The plan itself stays as it is. Ends with 0 when it can be worked, 7 when something blocks it; after three rounds a person decides.",
+    examples: ["orchestrator plan review auth", "orchestrator plan review auth --agent codex --json"],
+    load: () => import("./plan-review.ts"),
+  },
+  {
     name: "ticket add",
     summary: "add a ticket to a plan",
     arguments: [plan, { name: "ticketId", summary: "its id (default: the one in the file)", joinable: true }],
@@ -618,6 +631,65 @@ export const commands: readonly Command[] = [
       "A plan keeps the text of a workflow that it began with; this replaces it by the one that new plans would get. Refused while that one has errors, or a ticket is in a phase that it lacks. Runs under way go on, and what follows them is what the new text says.",
     examples: ["orchestrator workflow upgrade auth", "orchestrator workflow upgrade auth hotfix"],
     load: async () => (await import("./intents.ts")).upgradeWorkflow,
+  },
+  {
+    name: "blueprint list",
+    summary: "list the blueprints, their parameters and where they come from",
+    json: true,
+    examples: ["orchestrator blueprint list"],
+    load: async () => (await import("./blueprint.ts")).list,
+  },
+  {
+    name: "blueprint apply",
+    summary: "make the draft of a plan from a blueprint",
+    arguments: [{ name: "blueprint", summary: "its name" }],
+    options: [
+      { flags: "--set <key=value...>", summary: "the value of a parameter" },
+      { flags: "--id <plan>", summary: "the id of the plan, instead of the blueprint's" },
+      { flags: "--repo <path>", summary: "the repository that the plan is for" },
+      { flags: "--workflow <name>", summary: "the workflow of the plan" },
+      { flags: "--dry-run", summary: "show the plan and write nothing" },
+    ],
+    json: true,
+    details:
+      "Writes a draft, which nobody works before it is approved. Ends with 8 when the values make no valid plan; nothing is written then.",
+    examples: [
+      "orchestrator blueprint apply crud-resource --set resource=invoice 'fields=number: text, total: money' --repo ~/src/app --workflow local --dry-run",
+    ],
+    load: async () => (await import("./blueprint.ts")).apply,
+  },
+  {
+    name: "blueprint add",
+    summary: "save a plan as a blueprint",
+    arguments: [
+      { name: "blueprint", summary: "the name of the new blueprint" },
+      { name: "from", summary: "a plan, or a file with the draft of one or with a blueprint" },
+    ],
+    options: [
+      { flags: "--param <key=value...>", summary: "this text becomes a parameter wherever the plan has it" },
+      { flags: "--force", summary: "replace the blueprint of that name" },
+    ],
+    json: true,
+    details: "Repository, worktrees, branches and sources of the plan are left out. Goes to the blueprints of the home folder.",
+    examples: ["orchestrator blueprint add report invoices --param resource=invoice", "orchestrator blueprint add report ./plan.yaml"],
+    load: async () => (await import("./blueprint.ts")).add,
+  },
+  {
+    name: "skill list",
+    summary: "list the skills, whom they are for and where they come from",
+    json: true,
+    examples: ["orchestrator skill list"],
+    load: async () => (await import("./skill.ts")).list,
+  },
+  {
+    name: "skill lint",
+    summary: "check one skill or all of them",
+    arguments: [{ name: "skill", summary: "its name", optional: true }],
+    options: [strict],
+    json: true,
+    details: "Ends with 8 when a finding is an error.",
+    examples: ["orchestrator skill lint", "orchestrator skill lint testing"],
+    load: async () => (await import("./skill.ts")).lint,
   },
   {
     name: "worktree ensure",

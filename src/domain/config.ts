@@ -64,6 +64,7 @@ export const ConfigFile = z.looseObject({
   promptDir: z.string().optional(),
   scriptDir: z.string().optional(),
   skillsDir: z.string().optional(),
+  blueprintDir: z.string().optional(),
   /** Where ticket worktrees are made for plans that name no worktreeRoot. */
   worktreeRoot: z.string().optional(),
   /** Seconds between two looks at the state directory. */
@@ -122,7 +123,10 @@ type Named<T> = { [K in keyof T as string extends K ? never : K]: T[K] };
 
 /** A configuration as the program uses it: all folders absolute, search paths in order of precedence. */
 export interface Config
-  extends Omit<Named<ConfigFile>, "stateDir" | "logDir" | "workflowDir" | "promptDir" | "scriptDir" | "skillsDir" | "worktreeRoot"> {
+  extends Omit<
+    Named<ConfigFile>,
+    "stateDir" | "logDir" | "workflowDir" | "promptDir" | "scriptDir" | "skillsDir" | "blueprintDir" | "worktreeRoot"
+  > {
   /** The file it was read from. */
   file: string;
   home: string;
@@ -133,4 +137,5 @@ export interface Config
   promptDirs: string[];
   scriptDirs: string[];
   skillsDirs: string[];
+  blueprintDirs: string[];
 }

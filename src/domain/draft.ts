@@ -2,7 +2,7 @@ import * as z from "zod";
 import { Id } from "./id-schema.ts";
 import { Plan } from "./plan.ts";
 import { Source, ticketTypes } from "./source.ts";
-import { priorities } from "./ticket.ts";
+import { maxSkills, priorities } from "./ticket.ts";
 
 export { Source };
 
@@ -24,6 +24,8 @@ export const TicketDraft = z.strictObject({
   agent: z.string().optional(),
   model: z.string().optional(),
   budgetUsd: z.number().min(0).optional(),
+  /** Worker skills by name. */
+  skills: z.array(z.string().min(1)).max(maxSkills).optional(),
   source: Source.optional(),
 });
 export type TicketDraft = z.infer<typeof TicketDraft>;

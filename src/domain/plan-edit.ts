@@ -22,6 +22,7 @@ export const TicketChange = z.strictObject({
   agent: z.string().nullable().optional(),
   model: z.string().nullable().optional(),
   budgetUsd: z.number().min(0).nullable().optional(),
+  skills: TicketDraft.shape.skills,
   source: Source.optional(),
 });
 export type TicketChange = z.infer<typeof TicketChange>;

@@ -106,6 +106,9 @@ export type HistoryEntry = z.infer<typeof HistoryEntry>;
 
 const counters = z.record(z.string(), z.number().int().min(0)).default({});
 
+/** How many skills a ticket or a phase may name. */
+export const maxSkills = 8;
+
 /** Fields a planner or a person writes. */
 const plannerFields = {
   planId: Id,
@@ -127,6 +130,8 @@ const plannerFields = {
   agent: z.string().nullable().default(null),
   model: z.string().nullable().default(null),
   priority: Priority.nullable().default(null),
+  /** Skills whose text the agents get that do its work. */
+  skills: z.array(z.string().min(1)).max(maxSkills).default([]),
   /** What all its runs may cost together, in USD; nothing starts that might not fit. */
   budgetUsd: z.number().min(0).nullable().default(null),
   /** The same in tokens. */

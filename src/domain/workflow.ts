@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { Effort } from "./config.ts";
 import { FailureCategory } from "./failure.ts";
+import { maxSkills } from "./ticket.ts";
 import { maxSeconds } from "./time.ts";
 
 const Seconds = z.number().positive().max(maxSeconds);
@@ -74,6 +75,8 @@ const AgentPhase = z.strictObject({
     .optional(),
   /** The JSON Schema that the final message has to satisfy, as JSON and nothing else. */
   outputSchema: z.record(z.string(), z.unknown()).optional(),
+  /** Skills whose text its prompt holds, besides those of the ticket. */
+  skills: z.array(z.string().min(1)).max(maxSkills).optional(),
   /** What one run may cost before it is stopped and fails, in USD. */
   budgetUsd: z.number().positive().optional(),
   /** The same in tokens: input, output, cache reads and cache writes together. */

@@ -14,6 +14,7 @@ describe("bundled folders", () => {
       prompts: join(root, "prompts"),
       scripts: join(root, "scripts"),
       skills: join(root, "skills"),
+      blueprints: join(root, "blueprints"),
     });
   });
 

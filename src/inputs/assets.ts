@@ -9,6 +9,7 @@ export interface Assets {
   prompts: string;
   scripts: string;
   skills: string;
+  blueprints: string;
 }
 
 /** Where the bundled folders are. `from` is the URL of any module of the package; the default is this one. */
@@ -20,6 +21,7 @@ export function bundledAssets(from: string = import.meta.url): Assets {
     prompts: join(root, "prompts"),
     scripts: join(root, "scripts"),
     skills: join(root, "skills"),
+    blueprints: join(root, "blueprints"),
   };
 }
 

@@ -87,7 +87,7 @@ export function resolveConfig(value: ConfigFile, file: string, env: Env): Config
   const folder = dirname(file);
   const home = env.ORCHESTRATOR_HOME ? resolve(env.ORCHESTRATOR_HOME) : folder;
   const bundled = bundledAssets();
-  const { stateDir, logDir, worktreeRoot, workflowDir, promptDir, scriptDir, skillsDir, ...rest } = value;
+  const { stateDir, logDir, worktreeRoot, workflowDir, promptDir, scriptDir, skillsDir, blueprintDir, ...rest } = value;
   const dir = (given: string | undefined, fallback: string) =>
     given === undefined ? join(home, fallback) : resolveFolder(given, folder, env);
   return {
@@ -101,6 +101,7 @@ export function resolveConfig(value: ConfigFile, file: string, env: Env): Config
     promptDirs: [dir(promptDir, "prompts"), bundled.prompts],
     scriptDirs: [dir(scriptDir, "scripts"), bundled.scripts],
     skillsDirs: [dir(skillsDir, "skills"), bundled.skills],
+    blueprintDirs: [dir(blueprintDir, "blueprints"), bundled.blueprints],
   };
 }
 

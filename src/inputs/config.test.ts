@@ -132,6 +132,7 @@ describe("folders", () => {
       promptDirs: [join(home, "prompts"), bundled.prompts],
       scriptDirs: [join(home, "scripts"), bundled.scripts],
       skillsDirs: [join(home, "skills"), bundled.skills],
+      blueprintDirs: [join(home, "blueprints"), bundled.blueprints],
     });
   });
 
@@ -149,6 +150,7 @@ describe("folders", () => {
     ["promptDir", (c) => c.promptDirs[0]],
     ["scriptDir", (c) => c.scriptDirs[0]],
     ["skillsDir", (c) => c.skillsDirs[0]],
+    ["blueprintDir", (c) => c.blueprintDirs[0]],
   ] as [string, (c: ReturnType<typeof load>["config"]) => string][])("%s may be relative, absolute or below ~", (key, of) => {
     const places = ["my/dir", "../dir", "/abs/dir", "~/dir"].map((place) => {
       const { config, file } = load(`${least}${key}: ${place}\n`);

@@ -89,6 +89,7 @@ ghCommand: gh         # GitHub CLI
 # promptDir: prompts
 # scriptDir: scripts
 # skillsDir: skills
+# blueprintDir: blueprints
 
 # MCP servers of agents. A phase with allowedTools has those that it names as mcp__<server>.
 # mcpServers:

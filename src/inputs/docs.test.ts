@@ -77,7 +77,12 @@ describe("the pages", () => {
     const [workflow] = blocks(page("workflows"));
     const file = join(tempDir(), "tiny.yaml");
     writeFileSync(file, workflow ?? "");
-    const dirs = { workflowDirs: [assets.workflows], promptDirs: [assets.prompts], scriptDirs: [assets.scripts] };
+    const dirs = {
+      workflowDirs: [assets.workflows],
+      promptDirs: [assets.prompts],
+      scriptDirs: [assets.scripts],
+      skillsDirs: [assets.skills],
+    };
     expect(lintWorkflowFile(file, dirs, { check: checkWorkflow })).toEqual([]);
     expect(parseYaml(blocks(page("configuration"))[0] ?? "", "docs", ConfigFile).findings).toEqual([]);
   });

@@ -17,7 +17,12 @@ function lint(text: string, prompts: Record<string, string> = {}): string[] {
   const file = join(dir, "w.yaml");
   writeFileSync(file, text);
   for (const [name, prompt] of Object.entries(prompts)) writeFileSync(join(dir, name), prompt);
-  const dirs = { workflowDirs: [dir, bundled.workflows], promptDirs: [dir, bundled.prompts], scriptDirs: [bundled.scripts] };
+  const dirs = {
+    workflowDirs: [dir, bundled.workflows],
+    promptDirs: [dir, bundled.prompts],
+    scriptDirs: [bundled.scripts],
+    skillsDirs: [dir, bundled.skills],
+  };
   return lintWorkflowFile(file, dirs, tools).map((f) => formatFinding(f).replaceAll(dir, "DIR"));
 }
 
@@ -28,7 +33,12 @@ const agent = (more: string) => `${head}  - {id: a, type: agent, promptTemplate:
 
 describe("bundled workflows", () => {
   it.each(listWorkflows([bundled.workflows], tools).map((w) => [w.name, w.file]))("%s has nothing to find", (_, file) => {
-    const dirs = { workflowDirs: [bundled.workflows], promptDirs: [bundled.prompts], scriptDirs: [bundled.scripts] };
+    const dirs = {
+      workflowDirs: [bundled.workflows],
+      promptDirs: [bundled.prompts],
+      scriptDirs: [bundled.scripts],
+      skillsDirs: [bundled.skills],
+    };
     expect(lintWorkflowFile(file, dirs, tools).map(formatFinding)).toEqual([]);
   });
 });
@@ -53,6 +63,11 @@ describe("a broken workflow is told its place, rule and fix", () => {
       "a wrong type",
       run(", maxRetries: two"),
       [/phases\[0\]\.maxRetries: expected a whole number from 0 to 100, got string "two" — fix: .* \[wrong-type\]$/],
+    ],
+    [
+      "an unknown skill",
+      agent(", skills: [testing, tesing]").replace("p.md", "verify.md"),
+      [/:3:\d+ {2}phases\[0\]\.skills\[1\]: there is no skill "tesing" in .* — fix: did you mean "testing"\? \[skill\]$/],
     ],
     [
       "an unknown phase type",
@@ -302,7 +317,7 @@ describe("whatever stands in the file", () => {
     const dir = tempDir();
     const file = join(dir, "m.yaml");
     // Without templates to render: those are not what is mutated, and they take most of the time.
-    const dirs = { workflowDirs: [dir], promptDirs: [dir], scriptDirs: [bundled.scripts] };
+    const dirs = { workflowDirs: [dir], promptDirs: [dir], scriptDirs: [bundled.scripts], skillsDirs: [bundled.skills] };
     fc.assert(
       fc.property(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) => {
         const text = edits.reduce((t, { at, drop, put }) => t.slice(0, at) + put + t.slice(at + drop), seed);

@@ -14,6 +14,7 @@ import {
   valueAt,
 } from "./prompts.ts";
 import { findInPath, nameProblem } from "./search-path.ts";
+import { skillProblems } from "./skills.ts";
 import { type References, templateReferences } from "./template-references.ts";
 import { loadWorkflowFile, type WorkflowTools } from "./workflows.ts";
 import { parseYaml, sortFindings } from "./yaml-file.ts";
@@ -22,6 +23,7 @@ export interface LintDirs {
   workflowDirs: readonly string[];
   promptDirs: readonly string[];
   scriptDirs: readonly string[];
+  skillsDirs: readonly string[];
 }
 
 type Path = (string | number)[];
@@ -124,7 +126,7 @@ function sampleVariables(phase: string, params: Record<string, string>, keys: Se
     feedback: { self_review: "Something to repair." },
   });
   const plan = Plan.parse({ id: "sample-plan", name: "Sample plan" });
-  const facts = { phase, agent: "claude", base: "main", baseSha: "0".repeat(40), attempt: 1, params };
+  const facts = { phase, skills: "## Skills", agent: "claude", base: "main", baseSha: "0".repeat(40), attempt: 1, params };
   return templateVariables(ticket, plan, resolveTicket(ticket, plan, "/worktrees"), facts);
 }
 
@@ -153,6 +155,7 @@ function lintPhase(phase: Phase, path: Path, dirs: LintDirs, sample: Samples, re
   ) {
     lintTemplate(phase.promptTemplate, [...path, "promptTemplate"], dirs.promptDirs, sample, report);
   }
+  if (phase.type === "agent" && phase.skills !== undefined) lintSkills(phase.skills, [...path, "skills"], dirs.skillsDirs, report);
   if (phase.type === "agent" && phase.outputSchema !== undefined) lintSchema(phase.outputSchema, [...path, "outputSchema"], report);
   if ("capture" in phase) {
     for (const [key, capture] of Object.entries(phase.capture ?? {})) {
@@ -168,6 +171,12 @@ function lintPhase(phase: Phase, path: Path, dirs: LintDirs, sample: Samples, re
       for (const text of typeof command === "string" ? [command] : command) lintShell(text, at, report);
     }
   }
+}
+
+function lintSkills(names: string[], path: Path, dirs: readonly string[], report: Report): void {
+  const problems = skillProblems(dirs, names);
+  for (const { index, message, fix } of problems)
+    report({ severity: "error", rule: "skill", path: [...path, ...(index === undefined ? [] : [index])], message, fix });
 }
 
 /** True when the search path holds the file. */

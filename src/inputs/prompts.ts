@@ -31,6 +31,8 @@ export interface PhaseFacts {
   params: Record<string, string>;
   /** What failed before this run; absent when nothing did. */
   failureContext?: string;
+  /** The text of the skills that are meant for it; absent when none are. */
+  skills?: string;
 }
 
 /** Everything that templates can read. Captured values come first, so that a ticket's own fields win over them. */
@@ -62,6 +64,7 @@ export function templateVariables(ticket: TicketFile, plan: Plan, resolved: Reso
     baseSha: facts.baseSha,
     attempt: facts.attempt,
     failureContext: facts.failureContext ?? "",
+    skills: facts.skills ?? "",
     context: { ...ticket.context },
     params: facts.params,
     feedback: Object.entries(ticket.feedback).map(([phase, text]) => ({ phase, text })),

@@ -550,3 +550,35 @@ describe("a CLI that no flag keeps from code of the repository", () => {
     expect(await start(true)).toMatchObject({ kind: "run" });
   });
 });
+
+describe("the skills of a phase and of its ticket", () => {
+  const skill = (name: string, text: string) => {
+    const file = join(home.home, "skills", name, "SKILL.md");
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, `---\nname: ${name}\ndescription: About ${name}.\n---\n${text}\n`);
+  };
+  const prompt = async (phase: Phase, fields?: Fields) => {
+    const started = await agent.start(context(phase, fields));
+    return ("prompt" in started && started.prompt) || "";
+  };
+
+  it("stand where the template says, each once", async () => {
+    skill("one", "First.");
+    skill("two", "Second.");
+    writeFileSync(join(home.home, "prompts", "work.md"), "{{ skills }}\nwork on {{ ticketId }}\n");
+    const text = await prompt({ skills: ["two"] }, { ticket: { skills: ["one", "two"] } });
+    expect(text.replace(/\s+/g, " ")).toMatch(/^## Skills .* ### Skill: two Second\. ### Skill: one First\. work on T1 $/);
+  });
+
+  it("of the phase stand at the end of a template that does not name them, and those of the ticket nowhere", async () => {
+    skill("one", "First.");
+    skill("two", "Second.");
+    const text = await prompt({ skills: ["two"] }, { ticket: { skills: ["one"] } });
+    expect(text).toMatch(/^work on T1\n\n## Skills\n[\s\S]*### Skill: two\n\nSecond\.\n$/);
+    expect(text).not.toContain("First.");
+  });
+
+  it("keep the run from starting when one is missing", async () => {
+    await expect(prompt({ skills: ["tesing"] })).rejects.toThrow(/there is no skill "tesing"/);
+  });
+});

@@ -24,6 +24,8 @@ import { isAncestor, mergeBase, treeOf } from "../git/refs.ts";
 import { type Worktree, worktreeState } from "../git/worktree.ts";
 import { resetTo } from "../git/worktree-removal.ts";
 import { resolveEnvReferences } from "../inputs/config.ts";
+import { templateReads } from "../inputs/prompts.ts";
+import { skillsText } from "../inputs/skills.ts";
 import { isRootOnly } from "../lib/root-only.ts";
 import { writeDurable } from "../state/atomic-write.ts";
 import { captureOutput, passedRun } from "./capture.ts";
@@ -32,7 +34,7 @@ import { noVerdict, refusedResume } from "./conversation.ts";
 import { conversationOf } from "./earlier-runs.ts";
 import { commonEnding, excerpt, failedRun, unusableProgram } from "./ending.ts";
 import { childEnvironment } from "./environment.ts";
-import { failureContext, promptAfterFailure } from "./failure-context.ts";
+import { failureContext, phasePrompt } from "./failure-context.ts";
 import { outputProblem, schemaRequest } from "./output-schema.ts";
 import type { PhaseContext, PhaseHandler, Start } from "./phase.ts";
 import { writePrivateFiles } from "./private-files.ts";
@@ -63,7 +65,8 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     // What an earlier run left half done, a rebase say, is the next run's to finish.
     const worktree = await worktreeOf(context, repo, { leaveHead: true, base });
     const failed = { head: worktree.head, base: base.sha, env: { ...context.daemonEnv, ...configured.env } };
-    const variables = phaseVariables(context, { base: base.name, failureContext: await failureContext(context, repo, failed) });
+    const told = { failureContext: await failureContext(context, repo, failed), skills: skillsFor(context) };
+    const variables = phaseVariables(context, { base: base.name, ...told });
     const ofAgent = { kind: "agent", provider: adapter.provider, configured: configured.env } as const;
     const ownEnv = childEnvironment(context, variables, { ...ofAgent, required: {} });
     const { command: program, defaultArgs } = configured;
@@ -105,7 +108,7 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
     const env = { ...childEnv, ...(await guardBefore(context, repo)) };
     const able = adapter.probing ? capabilitiesOf(adapter.capabilities, adapter.probing, cli) : adapter.capabilities;
     const form = phase.outputSchema === undefined || able.outputSchema ? "" : schemaRequest(phase.outputSchema);
-    const prompt = conversation.prompt(`${promptAfterFailure(config.promptDirs, phase.promptTemplate, variables)}${form}`);
+    const prompt = conversation.prompt(`${phasePrompt(config.promptDirs, phase.promptTemplate, variables)}${form}`);
     return programStart(context, env, {
       argv: command.argv,
       cwd: worktree.path,
@@ -233,6 +236,12 @@ function agentConfig({ config, agent, phase }: Context): { configured: AgentConf
     });
   }
   return { configured, adapter: adapterFor(configured.command, agent) };
+}
+
+/** The skills that this phase's prompt holds: its own, and those of the ticket where its template has a place for them. */
+function skillsFor({ config, phase, ticket }: Context): string {
+  const ofTicket = templateReads(config.promptDirs, phase.promptTemplate, "skills") ? ticket.skills : [];
+  return skillsText(config.skillsDirs, [...(phase.skills ?? []), ...ofTicket]);
 }
 
 function refused({ agent, config }: Context, why: string): UserError {

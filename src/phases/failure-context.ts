@@ -126,11 +126,11 @@ export async function failureContext(
   });
 }
 
-/** A prompt with what failed before: where its template reads `failureContext`, else at its end. */
-export function promptAfterFailure(dirs: readonly string[], template: string, variables: Variables): string {
+/** A prompt with skills and with what failed before, each where its template reads `skills` and `failureContext`, else at its end. */
+export function phasePrompt(dirs: readonly string[], template: string, variables: Variables): string {
   const text = renderPrompt(dirs, template, variables);
-  const failure = String(variables.failureContext ?? "");
-  return failure === "" || templateReads(dirs, template, "failureContext") ? text : `${text.trimEnd()}\n\n${failure}\n`;
+  const rest = ["skills", "failureContext"].filter((name) => variables[name] && !templateReads(dirs, template, name));
+  return rest.length === 0 ? text : `${[text.trimEnd(), ...rest.map((name) => String(variables[name]))].join("\n\n")}\n`;
 }
 
 async function changeSince(repo: Repo, from: string, to: string): Promise<FailureFacts["diff"]> {

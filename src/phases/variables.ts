@@ -2,7 +2,10 @@ import { templateVariables } from "../inputs/prompts.ts";
 import type { PhaseContext } from "./phase.ts";
 
 /** What templates of this phase can name. `base` is only known where a repository is. */
-export function phaseVariables(context: PhaseContext, facts: { base: string; failureContext?: string }): Record<string, unknown> {
+export function phaseVariables(
+  context: PhaseContext,
+  facts: { base: string; failureContext?: string; skills?: string },
+): Record<string, unknown> {
   const { ticket, plan, resolved, phase } = context;
   return templateVariables(ticket, plan, resolved, {
     phase: phase.id,
@@ -12,5 +15,6 @@ export function phaseVariables(context: PhaseContext, facts: { base: string; fai
     params: phase.params ?? {},
     agent: context.agent,
     ...(facts.failureContext === undefined ? {} : { failureContext: facts.failureContext }),
+    ...(facts.skills === undefined ? {} : { skills: facts.skills }),
   });
 }

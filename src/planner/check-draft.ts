@@ -25,6 +25,8 @@ export interface DraftFacts {
   branches: ReadonlyMap<string, Trouble>;
   /** Branches of open tickets of other plans, by `branchKey`: which ticket has it. */
   takenBranches: ReadonlyMap<string, string>;
+  /** Skills that tickets name and cannot be given. */
+  skills?: ReadonlyMap<string, Trouble>;
   /** Why worktrees cannot be kept where the draft says. */
   worktreeRoot?: Trouble;
 }
@@ -93,6 +95,10 @@ function ticketProblems(draft: PlanDraft, facts: DraftFacts): Problem[] {
     const at = (field: keyof TicketDraft) => ["tickets", i, field];
     problems.push(...textProblems(ticket, ["tickets", i]));
     if (ticket.agent !== undefined) problems.push(...agentProblems(ticket.agent, at("agent"), facts));
+    for (const [j, skill] of (ticket.skills ?? []).entries()) {
+      const trouble = facts.skills?.get(skill);
+      if (trouble) problems.push(error("skill", [...at("skills"), j], trouble.message, trouble.fix));
+    }
     if (ticket.repo !== undefined) problems.push(...repoProblems(ticket.repo, at("repo"), facts));
     else if (draft.repo === undefined) {
       problems.push(

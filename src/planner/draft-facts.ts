@@ -7,6 +7,7 @@ import { checkWorkflow } from "../engine/check-workflow.ts";
 import { openRepo, type Repo } from "../git/git.ts";
 import { checkBranchName, checkNameIsFree } from "../git/refs.ts";
 import { checkWorktreePath, checkWorktreeRoot } from "../git/worktree-place.ts";
+import { skillProblems } from "../inputs/skills.ts";
 import { listWorkflows } from "../inputs/workflows.ts";
 import { takenPlanIds } from "../state/new-plan.ts";
 import { branchKey, type DraftFacts, type Trouble } from "./check-draft.ts";
@@ -34,6 +35,7 @@ export async function draftFacts(draft: PlanDraft, { config }: Bench, { exists =
   const worktreeRoot = await worktreeTrouble(draft, [...opened.values()]);
   return {
     workflows: workflowFacts(draft, config),
+    skills: skillFacts(draft, config),
     agents: Object.keys(config.agents),
     plans: exists ? new Map() : takenPlanIds(config.stateDir),
     repos,
@@ -72,6 +74,17 @@ function workflowFacts(draft: PlanDraft, config: Bench["config"]): DraftFacts["w
         name,
         typeof current === "string" ? { message: current, fix: `orchestrator workflow lint ${name} shows all; mend it` } : undefined,
       ];
+    }),
+  );
+}
+
+/** Skills that a draft names and that nobody can be given. */
+export function skillFacts({ tickets }: PlanDraft, { skillsDirs }: Bench["config"]): Map<string, Trouble> {
+  const named = [...new Set(tickets.flatMap(({ skills = [] }) => skills))];
+  return new Map(
+    skillProblems(skillsDirs, named).flatMap(({ index, message, fix }) => {
+      const name = index === undefined ? undefined : named[index];
+      return name === undefined ? [] : [[name, { message, fix }]];
     }),
   );
 }

@@ -26,6 +26,7 @@ function ticketLines(ticket: TicketDraft, draft: PlanDraft): string[] {
     ...(ticket.repo && ticket.repo !== draft.repo ? [ticket.repo] : []),
     ...(ticket.workflow && ticket.workflow !== draft.workflow ? [`workflow ${ticket.workflow}`] : []),
     ...(ticket.agent ? [`agent ${ticket.agent}`] : []),
+    ...(ticket.skills?.length ? [`skills ${ticket.skills.join(", ")}`] : []),
     ...(ticket.blockedBy.length > 0 ? [`after ${ticket.blockedBy.join(", ")}`] : []),
   ];
   return [

@@ -20,7 +20,8 @@ export function planDraftOf(view: PlanView): PlanDraft {
 export function ticketDraftOf(view: PlanView, ticket: Ticket): TicketDraft {
   const { ticketId: id, title, description, acceptanceCriteria, scope } = ticket;
   const { priority, type, repo, workflow, branch, agent, model, budgetUsd, source } = ticket;
-  const set = withoutEmpty({ priority, type, repo, workflow, branch, agent, model, budgetUsd, source }) as Partial<TicketDraft>;
+  const skills = ticket.skills.length > 0 ? ticket.skills : undefined;
+  const set = withoutEmpty({ priority, type, repo, workflow, branch, agent, model, budgetUsd, skills, source }) as Partial<TicketDraft>;
   return { id, title, description, acceptanceCriteria, blockedBy: planEntry(view.plan, id)?.blockedBy ?? [], scope, ...set };
 }
 

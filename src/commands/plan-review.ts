@@ -1,0 +1,103 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Context } from "../app.ts";
+import type { Config } from "../domain/config.ts";
+import type { PlanDraft } from "../domain/draft.ts";
+import { UserError } from "../domain/errors.ts";
+import { Verdict } from "../domain/session.ts";
+import { planStatus } from "../engine/world.ts";
+import { findPlan } from "../planner/change-plan.ts";
+import { findingLines } from "../planner/findings-text.ts";
+import { planDraftOf } from "../planner/plan-draft.ts";
+import { planText } from "../planner/show-plan.ts";
+import { writePlan } from "../planner/write-plan.ts";
+import { runDir } from "../state/layout.ts";
+import { takenPlanIds } from "../state/new-plan.ts";
+import { benchOf } from "./bench.ts";
+import type { Ending } from "./command.ts";
+import { oneLine, printData, printLine } from "./print.ts";
+import { run as runTicket } from "./run.ts";
+
+/** A plan that is still found wanting is a person's matter then. */
+const mostRounds = 3;
+const ticketId = "REVIEW";
+
+/** Has an agent that has not seen the conversation review a plan, and prints what it found. */
+export async function run(context: Context, [planId = ""]: string[], options: { agent?: string; json?: boolean }): Promise<Ending> {
+  const config = await context.config();
+  const bench = benchOf(context, config, { approved: true });
+  const view = findPlan(bench, planId);
+  const draft = planDraftOf(view);
+  const repo = draft.repo ?? draft.tickets.find((ticket) => ticket.repo !== undefined)?.repo;
+  if (repo === undefined) throw new UserError(`Plan "${planId}" names no repository to review it in.`, { exit: "invalid" });
+  const round = roundOf(config, planId);
+  const review: PlanDraft = {
+    id: reviewId(planId, round),
+    name: `Review of plan "${planId}"`,
+    goal: `Whether plan "${planId}" can be worked as it is, round ${round} of ${mostRounds}.`,
+    repo,
+    workflow: "plan-review",
+    ...(options.agent ? { agent: options.agent } : {}),
+    ...(draft.baseBranch ? { baseBranch: draft.baseBranch } : {}),
+    tickets: [
+      { id: ticketId, title: `Review of plan "${planId}"`, description: planText(view), acceptanceCriteria: [], blockedBy: [], scope: [] },
+    ],
+  };
+  const written = await writePlan(review, bench);
+  if (written.result !== "written") {
+    throw new UserError(["The review cannot be made.", ...findingLines(written.findings)].join("\n"), { exit: "invalid" });
+  }
+  // What it says of itself is talk here: the answer is the verdict.
+  const ending = await runTicket({ ...context, stdout: { write: (text: string) => context.say(text.trimEnd()) } }, [review.id, ticketId]);
+  const verdict = verdictOf(findPlan(bench, review.id).tickets.get(ticketId)?.phaseHistory ?? [], review.id, config);
+  if (verdict === undefined) {
+    context.say(`There is no verdict: orchestrator why ${review.id} ${ticketId}`);
+    return ending === "ok" ? "failed" : ending;
+  }
+  if (options.json) printData(context, { planId, review: review.id, round, ...verdict });
+  else printVerdict(context, verdict);
+  if (verdict.verdict !== "fail") {
+    const next = planStatus(view) === "draft" ? `orchestrator plan approve ${planId}, then orchestrator daemon` : "orchestrator daemon";
+    context.say(`\nThe plan can be worked: ${next}`);
+    return "ok";
+  }
+  const next =
+    round < mostRounds
+      ? `Mend it and have it reviewed again (round ${round} of ${mostRounds}).`
+      : `That was the last of ${mostRounds} rounds: a person has to decide.`;
+  context.say(`\n${next}`);
+  return "needsAttention";
+}
+
+function roundOf(config: Config, planId: string): number {
+  const taken = takenPlanIds(config.stateDir);
+  const round = Array.from({ length: mostRounds }, (_, i) => i + 1).find((n) => !taken.has(reviewId(planId, n)));
+  if (round !== undefined) return round;
+  throw new UserError(`Plan "${planId}" was reviewed ${mostRounds} times already.`, {
+    exit: "conflict",
+    hint: `read what was found, orchestrator logs ${reviewId(planId, mostRounds)} ${ticketId}, and decide: orchestrator plan approve ${planId}`,
+  });
+}
+
+/** Ids are bounded, and the plan's may be as long as it can be. */
+function reviewId(planId: string, round: number): string {
+  return `review-${planId.slice(0, 50).replace(/[.-]+$/, "")}-${round}`;
+}
+
+function verdictOf(history: readonly { phase: string; runId?: string | undefined }[], planId: string, config: Config): Verdict | undefined {
+  const runId = history.findLast((entry) => entry.phase === "review")?.runId;
+  if (runId === undefined) return undefined;
+  try {
+    return Verdict.parse(JSON.parse(readFileSync(join(runDir(config.home, { planId, ticketId, runId }), "verdict.json"), "utf8")));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function printVerdict(context: Context, { verdict, summary, findings }: Verdict): void {
+  const word = { pass: "approved", pass_with_comments: "approved, with suggestions", fail: "changes requested" }[verdict];
+  printLine(context, `${context.style(verdict === "fail" ? "yellow" : "green", word)}${summary ? `: ${oneLine(summary)}` : ""}`);
+  for (const { severity, file, message } of findings)
+    printLine(context, `- ${severity}: ${file ? `${file}: ` : ""}${oneLine(message, 2000)}`);
+}
