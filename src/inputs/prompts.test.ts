@@ -72,6 +72,7 @@ describe("variables", () => {
       priority: "",
       type: "",
       scope: [],
+      skills: "",
       status: "queued",
       currentPhase: "implement",
       error: "",

@@ -104,7 +104,7 @@ function section(all: readonly Skill[], names: readonly string[]): string {
 }
 
 /** Reads a SKILL.md and checks it. Never throws for what is in it. */
-export function readSkill(file: string): Skill {
+function readSkill(file: string): Skill {
   const folder = basename(dirname(file));
   const nothing = { name: folder, description: "", for: "either", file, body: "", shadows: [] } as const;
   const read = readTextFile(file);
@@ -113,7 +113,7 @@ export function readSkill(file: string): Skill {
     return { ...nothing, shadows: [], findings: [problem(file, 1, "unreadable", read.message, fix)] };
   }
   const parts = /^---\r?\n([\s\S]*?)^---[ \t]*(?:\r?\n|$)([\s\S]*)/m.exec(read.text);
-  if (!parts || parts.index !== 0) {
+  if (parts?.index !== 0) {
     const fix = "begin the file with ---, name:, description: and ---";
     return { ...nothing, shadows: [], findings: [problem(file, 1, "front-matter", "there is no front matter", fix)] };
   }
