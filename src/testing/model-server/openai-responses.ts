@@ -103,7 +103,8 @@ function isAddedByCodex(text: string): boolean {
 }
 
 function toolNames(each: Tool): string[] {
-  if (each.type === "namespace") return (each.tools ?? []).map((tool) => `${each.name}__${tool.name}`);
+  // The tools of an MCP server come in a namespace of its own, by which they are called as well.
+  if (each.name?.startsWith("mcp__") && each.tools) return each.tools.map((tool) => `${each.name}__${tool.name}`);
   return each.tools ? each.tools.flatMap(toolNames) : [each.name ?? each.type];
 }
 
