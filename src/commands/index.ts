@@ -730,14 +730,11 @@ export const commands: readonly Command[] = [
     name: "mcp",
     summary: "offer the plan tools to any agent that speaks MCP, by stdin and stdout",
     options: [
-      {
-        flags: "--approval <who>",
-        summary: "who approves what is written (default: ask)",
-        choices: ["ask", "client", "nobody"],
-      },
+      { flags: "--client-approves", summary: "the client asks a person before each call, so what it calls is approved" },
+      { flags: "--drafts-only", summary: "nobody is asked, and every plan is a draft" },
     ],
     details:
-      "Started by the agent, not by a person: docs/mcp.md has the lines for claude, codex and others. With `ask`, a client that can ask a person is told to, and a plan that nobody has approved is a draft whose answer names the command that approves it. `client` is for clients that ask before every call of a tool that writes: what they call is approved. With `nobody` every plan is a draft. Ends when the client closes stdin. Talk goes to stderr.",
+      "Started by the agent, not by a person: docs/mcp.md has the lines for claude, codex and others. A client that can ask a person (elicitation) is told to; a plan that nobody has approved is a draft, and its answer names the command that approves it. --client-approves is for clients that ask before every call of a tool that writes, --drafts-only for scripts. Ends when the client closes stdin. Talk goes to stderr.",
     examples: ["claude mcp add orchestrator -- orchestrator mcp", "codex mcp add orchestrator -- orchestrator mcp"],
     background: true,
     load: () => import("./mcp.ts"),

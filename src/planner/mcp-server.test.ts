@@ -125,16 +125,16 @@ describe("orchestrator mcp", () => {
   }, 60_000);
 
   it.each([
-    ["client", "active"],
-    ["nobody", "draft"],
+    ["--client-approves", "active"],
+    ["--drafts-only", "draft"],
   ] as const)(
-    "with --approval %s a plan is %s, and nobody is asked",
+    "with %s a plan is %s, and nobody is asked",
     async (approval, status) => {
       const home = testHome();
       const person = () => {
         throw new Error("asked");
       };
-      const client = await connect(home, { args: ["--approval", approval], person });
+      const client = await connect(home, { args: [approval], person });
       expect((await call(client, "create_plan", plan(home))).isError).toBe(false);
       expect(statusOf(home)).toBe(status);
     },
@@ -216,14 +216,14 @@ it("an exception in a tool is an answer: with the hint of a UserError, with a li
 });
 
 describe("the CLIs of agents as its clients", () => {
-  const serverArgs = (home: TestHome, approval: string) => [cli, "mcp", "--config", join(home.home, "config.yaml"), "--approval", approval];
+  const serverArgs = (home: TestHome, approval: string[]) => [cli, "mcp", "--config", join(home.home, "config.yaml"), ...approval];
   const argumentsFor = {
-    claude: (home: TestHome, approval: string) => [
+    claude: (home: TestHome, approval: string[]) => [
       ...["-p", "--output-format", "stream-json", "--verbose", "--setting-sources", "user", "--strict-mcp-config"],
       ...["--allowedTools", "mcp__orchestrator__create_plan", "--mcp-config"],
-      JSON.stringify({ mcpServers: { orchestrator: { command: process.execPath, args: serverArgs(home, approval) } } }),
+      JSON.stringify({ mcpServers: { orchestrator: { command: process.execPath, args: serverArgs(home, approval), alwaysLoad: true } } }),
     ],
-    codex: (home: TestHome, approval: string) => [
+    codex: (home: TestHome, approval: string[]) => [
       ...["exec", "--json", "-s", "read-only", "--skip-git-repo-check", "-c"],
       `mcp_servers.orchestrator={command=${JSON.stringify(process.execPath)},args=${JSON.stringify(serverArgs(home, approval))},default_tools_approval_mode="approve",required=true,startup_timeout_sec=60}`,
       "-",
@@ -231,19 +231,19 @@ describe("the CLIs of agents as its clients", () => {
   };
 
   it.each([
-    ["claude", "client", "active"],
-    ["claude", "ask", "draft"],
-    ["codex", "client", "active"],
-    ["codex", "nobody", "draft"],
+    ["claude", ["--client-approves"], "active"],
+    ["claude", [], "draft"],
+    ["codex", ["--client-approves"], "active"],
+    ["codex", ["--drafts-only"], "draft"],
   ] as const)(
-    "%s: a plan with a cycle comes back with the finding, the mended one is written (--approval %s: %s)",
+    "%s: a plan with a cycle comes back with the finding, the mended one is written (%s: %s)",
     async (agent, approval, status) => {
       const home = testHome();
-      const create = (input: object) => ({ actions: [{ call: "create_plan", input }] });
+      const create = (input: object) => ({ actions: [{ tool: "create_plan", input }] });
       const turns = [create(plan(home, { blockedBy: ["ui"] })), create(plan(home)), { text: "planned" }];
       const server = await startModelServer(scenario([{ when: /plan the login/, turns }]));
       onTestFinished(() => server.close());
-      const { exitCode, stdout } = await execa(agent, argumentsFor[agent](home, approval), {
+      const { exitCode, stdout } = await execa(agent, argumentsFor[agent](home, [...approval]), {
         cwd: home.repo,
         env: agentEnvironment(agent, server, home.dir),
         extendEnv: false,

@@ -21,8 +21,7 @@ import { runTool } from "./tools.ts";
  * Who approves what a tool is to write. `ask`: a person, where the client can ask one, and else nobody. `client`: it asks before
  * each call, so what is called is approved. `nobody`: what is written is a draft.
  */
-export const approvals = ["ask", "client", "nobody"] as const;
-export type Approval = (typeof approvals)[number];
+type Approval = "ask" | "client" | "nobody";
 
 /** What a server of tools needs. */
 export interface ToolServerOptions {

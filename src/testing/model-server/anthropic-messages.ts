@@ -102,8 +102,8 @@ function withoutReminders(text: string): string {
 
 /** claude and pi name the same tools differently; what is offered says who asks. */
 function toolUses(action: Action, asked: Asked): { name: string; input: unknown }[] {
-  if ("call" in action) {
-    const name = asked.tools.find((each) => each === action.call || each.endsWith(`__${action.call}`));
+  if ("tool" in action) {
+    const name = asked.tools.find((each) => each === action.tool || each.endsWith(`__${action.tool}`));
     if (name !== undefined) return [{ name, input: action.input }];
   } else if ("bash" in action) {
     if (asked.tools.includes("Bash")) return [{ name: "Bash", input: { command: action.bash, description: "Run a command" } }];

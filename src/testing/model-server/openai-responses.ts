@@ -104,18 +104,17 @@ function isAddedByCodex(text: string): boolean {
 
 function toolNames(each: Tool): string[] {
   // The tools of an MCP server come in a namespace of its own, by which they are called as well.
-  const prefix = each.type === "namespace" && each.name?.startsWith("mcp__") ? `${each.name}__` : "";
-  return each.tools ? each.tools.flatMap(toolNames).map((name) => prefix + name) : [each.name ?? each.type];
+  if (each.name?.startsWith("mcp__") && each.tools) return each.tools.map((tool) => `${each.name}__${tool.name}`);
+  return each.tools ? each.tools.flatMap(toolNames) : [each.name ?? each.type];
 }
 
 /** codex offers either a function that runs a command or, to models it knows, a tool that runs JavaScript which can run commands. */
 function toolCall(action: Action, asked: Asked): { type: string; name: string; namespace?: string; arguments?: string; input?: string } {
-  if ("call" in action) {
-    const found = asked.tools.find((each) => each === action.call || each.endsWith(`__${action.call}`));
-    if (found === undefined) throw new Error(`the request offers no tool ${action.call}, only ${asked.tools.join(", ") || "none"}`);
-    const at = found.lastIndexOf("__");
-    const namespace = at === -1 ? {} : { namespace: found.slice(0, at) };
-    return { type: "function_call", name: found.slice(at === -1 ? 0 : at + 2), ...namespace, arguments: JSON.stringify(action.input) };
+  if ("tool" in action) {
+    const found = asked.tools.find((each) => each.endsWith(`__${action.tool}`));
+    if (found === undefined) throw new Error(`the request offers no tool ${action.tool}, only ${asked.tools.join(", ") || "none"}`);
+    const namespace = found.slice(0, -`__${action.tool}`.length);
+    return { type: "function_call", namespace, name: action.tool, arguments: JSON.stringify(action.input) };
   }
   const cmd = "bash" in action ? action.bash : writeCommand(action.write.path, action.write.content);
   // A login shell would replace PATH; half a minute is the longest that codex waits before it asks the model again.

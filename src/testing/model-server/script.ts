@@ -22,11 +22,14 @@ export interface Conversation {
 }
 
 /**
- * Something the CLI is made to do with its own tools, or with one of an MCP server, named in full or without what stands before its
- * last `__`. A relative path starts at the CLI's working directory. codex does not wait for a
+ * Something the CLI is made to do with its own tools. A relative path starts at the CLI's working directory. codex does not wait for a
  * command longer than 30 s: it runs on while the next turn is asked for.
  */
-export type Action = { write: { path: string; content: string } } | { bash: string } | { call: string; input: unknown };
+export type Action =
+  | { write: { path: string; content: string } }
+  | { bash: string }
+  /** A tool of an MCP server or of the program that the CLI is part of, whatever the CLI puts before its name. */
+  | { tool: string; input: unknown };
 
 /**
  * What the model says and does before it is asked again. Actions run strictly one after the other, each an answer of its own. Without
