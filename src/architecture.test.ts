@@ -226,8 +226,12 @@ describe("the sources", () => {
     expect(samples.filter((line) => !destructive.test(line))).toEqual([]);
     const others = programSources().filter((file) => !owners.includes(file));
     expect(linesMatching(others, destructive)).toEqual([]);
-    // Beside trash: temporary folders, the trace that a run of an agent leaves, and the secrets that its program was given.
-    const treeOwners = ["src/git/trash.ts", "src/lib/temp-dir.ts", "src/phases/checkout-guard.ts", "src/phases/private-files.ts"];
+    // Beside trash: temporary folders, the trace that a run of an agent leaves, the secrets that its program was given, and plans
+    // that were not written to their end.
+    const treeOwners = [
+      ...["src/git/trash.ts", "src/lib/temp-dir.ts", "src/phases/checkout-guard.ts", "src/phases/private-files.ts"],
+      "src/state/new-plan.ts",
+    ];
     const trees = others.filter((file) => !treeOwners.includes(file));
     expect(linesMatching(trees, /\brm(?:Sync)?\(.*recursive|\brimraf\b|"rm", "-|\["-rf/)).toEqual([]);
     const callers = programSources().filter((file) => readFileSync(join(root, file), "utf8").includes('/discard.ts"'));

@@ -16,6 +16,7 @@ const ticketFields: readonly Option[] = [
   { flags: "-c, --criterion <text...>", summary: "acceptance criteria, all of them" },
   { flags: "-s, --scope <glob...>", summary: "the files that it is to change, all of them" },
   { flags: "-a, --after <ticket...>", summary: "the tickets that it waits for, all of them" },
+  { flags: "--skill <name...>", summary: "skills that its agents are given, all of them" },
   { flags: "-p, --priority <priority>", summary: `P0, P1, P2 or P3; ${none}` },
   { flags: "--type <type>", summary: `feature, bug, refactor, test, docs, chore or spike; ${none}` },
   { flags: "--repo <path>", summary: `the repository, where it is not the plan's; ${none}` },

@@ -1,13 +1,13 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { stringify } from "yaml";
 import type { Context } from "../app.ts";
 import { sendOrApply } from "../daemon/send-intent.ts";
 import type { PlanDraft } from "../domain/draft.ts";
 import { type Finding, UserError } from "../domain/errors.ts";
 import { type PlanView, planStatus } from "../engine/world.ts";
+import { withTempDir } from "../lib/temp-dir.ts";
 import { type Applied, applyDraft } from "../planner/apply-draft.ts";
 import { findPlan } from "../planner/change-plan.ts";
 import type { Place } from "../planner/check-draft.ts";
@@ -16,7 +16,7 @@ import { settleDraft } from "../planner/settle-draft.ts";
 import { planText } from "../planner/show-plan.ts";
 import type { Bench } from "../planner/tool.ts";
 import { findingsOf, writePlan } from "../planner/write-plan.ts";
-import { planFile, ticketFile } from "../state/layout.ts";
+import { keptEditFile, planFile, ticketFile } from "../state/layout.ts";
 import { planGraph } from "../views/plan-graph.ts";
 import { ticketRow } from "../views/rows.ts";
 import { benchOf } from "./bench.ts";
@@ -232,25 +232,26 @@ export const edit: CommandModule = {
   async run(context: Context, [planId = ""]: string[], options: Options): Promise<Ending> {
     const bench = benchOf(context, await context.config(), { approved: true });
     const before = draftText(findPlan(bench, planId));
-    const dir = mkdtempSync(join(tmpdir(), "orchestrator-edit-"));
-    const file = join(dir, `${planId}.yaml`);
-    writeFileSync(file, before, { mode: 0o600 });
-    await openEditor(context, file);
-    const text = readFileSync(file, "utf8");
-    const isSame = text === before;
-    const { value, findings } = isSame ? { value: undefined, findings: [] } : await readDraft({ text, file }, bench);
-    if (isSame) {
-      rmSync(dir, { recursive: true });
+    const text = await withTempDir("orchestrator-edit-", (dir) => editedText(context, join(dir, `${planId}.yaml`), before));
+    if (text === before) {
       if (options.json) printData(context, { result: "unchanged", planId });
       else printLine(context, "Nothing was changed.");
       return "ok";
     }
-    const renamed = value !== undefined && value.id !== planId;
-    const applied = value && !renamed ? await applyDraft(value, bench, { exact: true }) : refusedText(findings);
-    if (renamed) applied.message = `A plan keeps its id: "${planId}" cannot become "${value.id}".`;
     // What somebody has written is not thrown away for a mistake in it.
+    const file = keptEditFile(bench.config.home, planId);
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    writeFileSync(file, text, { mode: 0o600 });
+    const { value, findings } = await readDraft({ text, file }, bench);
+    if (value && value.id !== planId) {
+      throw new UserError(`A plan keeps its id: "${planId}" cannot become "${value.id}".`, {
+        hint: `your text is kept: ${file}`,
+        exit: "usage",
+      });
+    }
+    const applied = value ? await applyDraft(value, bench, { exact: true }) : refusedText(findings);
     if (applied.result === "refused") context.say(`your text is kept: ${file}`);
-    else rmSync(dir, { recursive: true });
+    else rmSync(file);
     return tellApplied(context, applied, options);
   },
 };
@@ -267,13 +268,14 @@ function draftText(view: PlanView): string {
   return `${head.join("\n")}\n${stringify({ ...lean(fields), tickets: tickets.map(lean) }, { lineWidth: 0 })}`;
 }
 
-/** Throws a UserError when there is no editor, or it ends with an error: whoever leaves it so wants nothing to be done. */
-async function openEditor({ env, cwd }: Context, file: string): Promise<void> {
+/** What a person makes of a text. Throws a UserError when the editor ends with an error: whoever leaves it so wants nothing to be done. */
+async function editedText({ env, cwd }: Context, file: string, text: string): Promise<string> {
+  writeFileSync(file, text, { mode: 0o600 });
   const editor = env.VISUAL || env.EDITOR || "vi";
   const child = spawn("/bin/sh", ["-c", `${editor} "$1"`, "sh", file], { cwd, env: { ...env }, stdio: "inherit" });
   const code = await new Promise<number | null>((done, fail) => child.once("error", fail).once("exit", done));
-  if (code === 0) return;
+  if (code === 0) return readFileSync(file, "utf8");
   throw new UserError(`The editor (${editor}) ended with ${code ?? "a signal"}, so nothing was changed.`, {
-    hint: `set EDITOR to the program that you edit with; your text is kept: ${file}`,
+    hint: "set EDITOR to the program that you edit with",
   });
 }

@@ -20,6 +20,7 @@ interface Options {
   criterion?: string[];
   scope?: string[];
   after?: string[];
+  skill?: string[];
   priority?: string;
   type?: string;
   repo?: string;
@@ -126,7 +127,7 @@ async function fieldsOfFile(context: Context, { file }: Options, schema: Fields)
 
 /** `none` takes a value away. */
 function fieldsOf(options: Options): object {
-  const { title, description, criterion, scope, after, priority, type, repo, workflow, branch, agent, model, budget } = options;
+  const { title, description, criterion, scope, after, skill, priority, type, repo, workflow, branch, agent, model, budget } = options;
   const list = (items: string[] | undefined) => (items?.length === 1 && items[0] === "none" ? [] : items);
   const value = (text: string | undefined) => (text === "none" ? null : text);
   const fields = {
@@ -135,6 +136,7 @@ function fieldsOf(options: Options): object {
     acceptanceCriteria: list(criterion),
     scope: list(scope),
     blockedBy: list(after),
+    skills: list(skill),
     ...{ priority: value(priority), type: value(type), repo: value(repo), workflow: value(workflow) },
     ...{ branch: value(branch), agent: value(agent), model: value(model) },
     budgetUsd: budget === undefined || budget === "none" ? value(budget) : Number(budget),

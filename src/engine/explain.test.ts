@@ -177,7 +177,9 @@ describe("causes", () => {
     expect(why({ ...ready, hold: { ...hold, takeover } })).toEqual([
       { code: "held", message: `bob took it over at ${start} (claude s1).`, command: "orchestrator resume plan t1" },
     ]);
-    expect(why(ready, { plan: { status: "draft" } })).toMatchObject([{ code: "plan_held", message: 'Plan "plan" is a draft.' }]);
+    expect(why(ready, { plan: { status: "draft" } })).toMatchObject([
+      { code: "plan_held", message: 'Plan "plan" is a draft and waits for approval.' },
+    ]);
   });
 
   it("of blockers", () => {

@@ -22,7 +22,7 @@ export function checkOf(schema: JsonSchema, options: CheckOptions = {}): Check {
 
 const known = new Set(
   `$schema type const enum anyOf oneOf default pattern minLength maxLength minimum maximum exclusiveMinimum
-   items minItems properties required additionalProperties propertyNames`.split(/\s+/),
+   items minItems maxItems properties required additionalProperties propertyNames`.split(/\s+/),
 );
 
 /** The variants of a `oneOf` of ours exclude each other by a constant, so the first that fits is the only one. */
@@ -81,9 +81,10 @@ function numberCheck({ minimum, maximum, exclusiveMinimum }: JsonSchema, whole: 
     (value as number) > above;
 }
 
-function arrayCheck({ items, minItems = 0 }: JsonSchema, options: CheckOptions): Check {
+function arrayCheck({ items, minItems = 0, maxItems = Number.POSITIVE_INFINITY }: JsonSchema, options: CheckOptions): Check {
   const check = checkOf((items ?? {}) as JsonSchema, options);
-  return (value) => Array.isArray(value) && value.length >= Number(minItems) && value.every(check);
+  const fits = ({ length }: unknown[]) => length >= Number(minItems) && length <= Number(maxItems);
+  return (value) => Array.isArray(value) && fits(value) && value.every(check);
 }
 
 function objectCheck(schema: JsonSchema, options: CheckOptions): Check {

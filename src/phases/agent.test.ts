@@ -109,6 +109,14 @@ describe("P8 what an agent leaves decides", () => {
     });
   });
 
+  it("a ticket's own scope fails nothing: what lies outside is noted for the review, and no longer once it is taken back", async () => {
+    const fields = { ticket: { scope: ["docs/**"], baseSha: home.git("rev-parse", "main") } };
+    const strayed = await run({}, "mkdir docs; echo x > docs/a; echo 2 > src/a.ts", { fields });
+    expect(strayed).toMatchObject({ type: "passed", captured: { outside_scope: "src/a.ts" } });
+    expect(await run({}, "echo 1 > src/a.ts", { fields })).toMatchObject({ type: "passed", captured: { outside_scope: "" } });
+    expect(await run({ readOnly: true }, "true", { fields })).not.toHaveProperty("captured.outside_scope");
+  });
+
   it("P4 keeps the commits of a branch that an agent moved back", async () => {
     await run({}, "echo 1 > b; git add b; git commit -qm one");
     const lost = sh("git rev-parse HEAD");

@@ -84,32 +84,34 @@ export interface Merge extends Pick<Applied, "added" | "changed" | "removed" | "
 /** What has to be done to a plan to bring it in line with a draft whose paths are whole ones. */
 export function mergeDraft(view: PlanView, draft: PlanDraft, exact: boolean): Merge {
   const present = [...view.tickets.values()];
-  const ids = new Map(draft.tickets.map((ticket) => [ticket.id, counterpart(present, ticket)?.ticketId ?? ticket.id]));
-  const ours = new Set(ids.values());
+  const known = new Map(draft.tickets.map((ticket) => [ticket.id, counterpart(present, ticket)]));
+  const ids = new Map(draft.tickets.map(({ id }) => [id, known.get(id)?.ticketId ?? id]));
+  const managed = new Set(ids.values());
   const merge: Merge = { edits: [], added: [], changed: [], removed: [], left: [], missing: [] };
   const fields = fieldChanges(view, draft, exact);
   if (Object.keys(fields).length > 0) merge.edits.push({ do: "plan", set: fields });
   for (const ticket of draft.tickets) {
     const id = ids.get(ticket.id) ?? ticket.id;
     const blockedBy = [...new Set(ticket.blockedBy.map((blocker) => ids.get(blocker) ?? blocker))];
-    const known = view.tickets.get(id);
-    if (!known) {
+    const ours = known.get(ticket.id);
+    if (!ours) {
       merge.edits.push({ do: "add", ticket: { ...ticket, id, blockedBy } });
       merge.added.push(id);
       continue;
     }
     // What a person made it wait for besides stays.
-    const kept = ticketDraftOf(view, known).blockedBy.filter((blocker) => !ours.has(blocker) && !exact);
-    const set = ticketChanges(ticketDraftOf(view, known), { ...ticket, id, blockedBy: [...blockedBy, ...kept] }, exact);
+    const kept = ticketDraftOf(view, ours).blockedBy.filter((blocker) => !managed.has(blocker) && !exact);
+    const set = ticketChanges(ticketDraftOf(view, ours), { ...ticket, id, blockedBy: [...blockedBy, ...kept] }, exact);
     if (Object.keys(set).length === 0) continue;
-    if (hasBegun(known)) {
-      merge.left.push({ ticketId: id, reason: `it has begun (${known.status}); different in the draft: ${Object.keys(set).join(", ")}` });
+    // Of what a person asked for in so many words, the rules say what can be.
+    if (hasBegun(ours) && !exact) {
+      merge.left.push({ ticketId: id, reason: `it has begun (${ours.status}); different in the draft: ${Object.keys(set).join(", ")}` });
       continue;
     }
     merge.edits.push({ do: "change", ticketId: id, set });
     merge.changed.push(id);
   }
-  const gone = view.plan.tickets.map(({ ticketId }) => ticketId).filter((id) => !ours.has(id));
+  const gone = view.plan.tickets.map(({ ticketId }) => ticketId).filter((id) => !managed.has(id));
   if (!exact) return { ...merge, missing: gone };
   for (const ticketId of gone) merge.edits.push({ do: "remove", ticketId });
   return { ...merge, removed: gone };

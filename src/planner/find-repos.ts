@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Config } from "../domain/config.ts";
 import { readPlans } from "./read-plans.ts";
@@ -65,11 +65,7 @@ function foldersIn(dir: string): string[] {
   }
 }
 
-/** A worktree has a file of that name, which leads elsewhere: its repository is the one to name. */
+/** A worktree has a file of the name `.git`, which leads elsewhere: its repository is the one to name. */
 function isRepo(dir: string): boolean {
-  try {
-    return statSync(join(dir, ".git")).isDirectory();
-  } catch {
-    return false;
-  }
+  return existsSync(join(dir, ".git", "HEAD"));
 }

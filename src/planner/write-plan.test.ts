@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { goodDraft, testBench, testPerson } from "../testing/bench.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
 import { testRunner } from "../testing/runner.ts";
+import { until } from "../testing/until.ts";
 import { writePlan } from "./write-plan.ts";
 
 const flow = "name: local\nphases:\n  - { id: work, type: script, command: work.sh, onSuccess: done }\n  - { id: done, type: terminal }\n";
@@ -145,7 +146,7 @@ Doubtful:
     });
     expect(await runner.intend({ type: "approve-plan", planId: "auth", by: "ada" })).toMatchObject({ result: "refused" });
     await settle("auth", { api: "complete", ui: "complete" });
-    expect(at.plan("auth").status).toBe("complete");
+    await until(() => at.plan("auth").status === "complete");
     expect(readFileSync(join(at.home, "state/plans/auth/plan.json"), "utf8")).toContain('"goal": "People can');
   });
 });

@@ -36,6 +36,11 @@ export function daemonFile(home: string): string {
   return join(home, "daemon.json");
 }
 
+/** What a person wrote in an editor and could not be used. */
+export function keptEditFile(home: string, planId: string): string {
+  return join(home, "edits", `${checked(planId, "plan id")}.yaml`);
+}
+
 /** What a running daemon is asked: to end, and how. */
 export function stopFile(home: string): string {
   return join(home, "stop.json");
