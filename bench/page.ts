@@ -15,6 +15,11 @@ interface Measured {
 /** The titles of docs/benchmarks.md, by benchmark, in the order in which they appear, and how each is measured. */
 const sections: Record<string, { title: string; method: string }> = {
   "start-time": { title: "Starting", method: "Median of 20 starts, interleaved with `node -e 0`." },
+  interactive: {
+    title: "Planning",
+    method:
+      "Median of 7 starts of `orchestrator interactive` in a terminal, until its prompt can be seen: without MCP servers, and with five that never answer.",
+  },
   "phase-overhead": { title: "A phase", method: "Scripts that do nothing; what the script itself takes is not counted." },
   "agent-overhead": {
     title: "A phase of an agent",

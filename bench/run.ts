@@ -8,6 +8,7 @@ import { commit } from "./commit.ts";
 import type { Figure } from "./figure.ts";
 import { root } from "./home.ts";
 import { idleDaemon } from "./idle-daemon.ts";
+import { interactive } from "./interactive.ts";
 import { load } from "./load.ts";
 import { describeMachine, tableOf, writeFigures } from "./page.ts";
 import { phaseOverhead } from "./phase-overhead.ts";
@@ -19,6 +20,7 @@ import { worktrees } from "./worktrees.ts";
 
 const benchmarks: Record<string, () => Promise<Figure[]>> = {
   "start-time": startTime,
+  interactive,
   "phase-overhead": phaseOverhead,
   "agent-overhead": agentOverhead,
   commit,

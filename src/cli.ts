@@ -2,7 +2,7 @@ import { CommanderError, InvalidArgumentError, Command as Parser, Option as Pars
 import { type Context, createContext } from "./app.ts";
 import type { Argument, Command, Ending, Option } from "./commands/command.ts";
 import { commands, globalOptions, groups, jsonOption } from "./commands/index.ts";
-import { type ExitCode, exitCodes, UserError } from "./domain/errors.ts";
+import { type ExitCode, exitCodes, suggestion, UserError } from "./domain/errors.ts";
 import { programVersion } from "./inputs/assets.ts";
 
 interface GlobalOptions {
@@ -126,8 +126,10 @@ function buildParser(argv: readonly string[], action: Action): Parser {
   const named = commands.filter(({ name }) => name.split(" ")[0] === argv[0]);
   for (const command of named.length > 0 ? named : commands) {
     const [name = "", second] = command.name.split(" ");
-    if (second === undefined) addCommand(root, name, command, action);
-    else addCommand(parentOf(root, parents, name, command.hidden ?? false), second, command, action);
+    if (second !== undefined) addCommand(parentOf(root, parents, name, command.hidden ?? false), second, command, action);
+    else if (name in groups)
+      describe(parentOf(root, parents, name, false).enablePositionalOptions().allowExcessArguments(true), command, action);
+    else addCommand(root, name, command, action);
   }
   return root;
 }
@@ -142,15 +144,25 @@ function parentOf(root: Parser, parents: Map<string, Parser>, name: string, hidd
 }
 
 function addCommand(parent: Parser, name: string, command: Command, action: Action): void {
-  const parser = prepared(parent.command(name, { hidden: command.hidden ?? false })).description(
-    [sentence(command.summary), command.details].filter((text) => text !== undefined).join("\n\n"),
-  );
+  describe(prepared(parent.command(name, { hidden: command.hidden ?? false })), command, action);
+}
+
+function describe(parser: Parser, command: Command, action: Action): void {
+  parser.description([sentence(command.summary), command.details].filter((text) => text !== undefined).join("\n\n"));
   parser.summary(command.summary);
   for (const argument of command.arguments ?? []) parser.addArgument(positional(argument));
   const options = [...(command.options ?? []), ...(command.json ? [jsonOption] : []), ...globalOptions];
   for (const option of options) parser.addOption(parserOption(option));
   if (command.examples) parser.addHelpText("after", `\nExamples:\n${command.examples.map((line) => `  $ ${line}`).join("\n")}`);
   parser.action(async () => {
+    const [word] = parser.args;
+    if (word !== undefined && command.name in groups) {
+      const words = commands.flatMap(({ name }) => (name.startsWith(`${command.name} `) ? [name.slice(command.name.length + 1)] : []));
+      throw new UserError(`There is no command "${command.name} ${word}"${suggestion(word, words)}.`, {
+        exit: "usage",
+        hint: `orchestrator ${command.name} --help lists what there is`,
+      });
+    }
     await action(command, parser.args, mergedOptions(parser));
   });
 }

@@ -1,5 +1,5 @@
 /**
- * Bundles src/ into dist/: `node tools/build.ts`. Every library is bundled, so the package has no dependencies at run time.
+ * Bundles src/ into dist/: `node tools/build.ts`. Every library is bundled but PI, so PI is the only dependency at run time.
  * `--out <folder>` builds elsewhere; `--changes <file>` first changes sources as this JSON says: [{file, find, replace}].
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -87,6 +87,8 @@ const common = {
   plugins: [ownUrls, slimPackages],
   // Its modules for browsers are the same code; those for Node are CommonJS, which starts slower in a bundle.
   alias: { yaml: join(root, "node_modules/yaml/browser/index.js") },
+  // It finds its own files beside itself, and is loaded by those commands alone that plan.
+  external: ["@mariozechner/pi-coding-agent"],
   metafile: true,
   write: false,
   logLevel: "warning",

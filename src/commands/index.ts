@@ -61,6 +61,26 @@ export const commands: readonly Command[] = [
     load: () => import("./init.ts"),
   },
   {
+    name: "interactive",
+    summary: "plan with an agent, in conversation",
+    options: [
+      { flags: "-r, --repo <path>", summary: "plan for this repository (default: where you are, or the workspace below)" },
+      { flags: "-w, --workflow <name>", summary: "the workflow of plans that name none" },
+      { flags: "--worktree-root <path>", summary: "where the worktrees of its plans go" },
+      { flags: "--launcher <name>", summary: "who plans: pi (default), claude, codex, or an agent of the configuration" },
+      { flags: "--role <name>", summary: "the role that the planner takes: a file of prompts/personas" },
+      { flags: "--continue", summary: "go on with the last conversation held here" },
+    ],
+    details:
+      "A plan is written once you have said yes to it, and a daemon takes it from there. PI runs within this program, with a setup of its own: nothing of the repository's or of your own PI setup counts. /login signs in to a provider; keys such as ANTHROPIC_API_KEY count, too. Ends with the code of the agent's program.",
+    examples: [
+      "orchestrator interactive",
+      "orchestrator interactive --repo ~/src/app --launcher claude",
+      "orchestrator interactive --continue",
+    ],
+    load: () => import("./interactive.ts"),
+  },
+  {
     name: "status",
     summary: "show plans and tickets",
     options: [
@@ -454,6 +474,30 @@ export const commands: readonly Command[] = [
     details: "Ends with 1 when something has to be mended; what only may be missing is a warning.",
     examples: ["orchestrator doctor", "orchestrator doctor --json"],
     load: () => import("./doctor.ts"),
+  },
+  {
+    name: "plan",
+    summary: "plan without a terminal: from a request or a source to a plan",
+    options: [
+      { flags: "--prompt <text>", summary: "what is wanted; - reads it from standard input" },
+      { flags: "--from <source>", summary: "plan the open work of a source, named as for import" },
+      { flags: "-r, --repo <path>", summary: "plan for this repository (default: where you are, or the workspace below)" },
+      { flags: "-w, --workflow <name>", summary: "the workflow of plans that name none" },
+      { flags: "--worktree-root <path>", summary: "where the worktrees of its plans go" },
+      { flags: "--role <name>", summary: "the role that the planner takes: a file of prompts/personas" },
+      { flags: "--max-tickets <n>", summary: "how many tickets a plan may have", value: { type: "integer", min: 1, max: 500 } },
+      { flags: "--timeout <duration>", summary: "how long it may take (default: 15m)" },
+      { flags: "--max-usd <sum>", summary: "what it may cost in US dollars (default: 5)" },
+      { flags: "-y, --yes", summary: "the plan is active at once" },
+    ],
+    json: true,
+    details:
+      "PI plans alone, by the same prompt, tools and checks as in interactive. Without --yes a plan is a draft. What the planner thought, did, deferred and cost is kept below state/planner-runs and printed by --json. Ends with 1 when no plan came of it, and with 0 when a source has nothing open.",
+    examples: [
+      "orchestrator plan --prompt 'add a health check to the API' --repo ~/src/api",
+      "orchestrator plan --from github:acme/shop --max-usd 2 --json",
+    ],
+    load: () => import("./plan-headless.ts"),
   },
   {
     name: "plan new",

@@ -127,7 +127,7 @@ function workerOf(config: Config, ticket: Ticket, { session }: SessionRow): stri
 }
 
 /** Without what refers to variables that this shell does not have: the daemon's keys may be none of the person's. */
-function settled(env: Record<string, string>, from: Context["env"]): Record<string, string> {
+export function settled(env: Record<string, string>, from: Context["env"]): Record<string, string> {
   const isSet = (value: string) => [...value.matchAll(/\$\{(\w+)\}/g)].every(([, name = ""]) => from[name] !== undefined);
   return Object.fromEntries(Object.entries(env).filter(([, value]) => isSet(value)));
 }
@@ -152,7 +152,7 @@ async function makeWorktreeAgain(context: Context, config: Config, resolved: Res
 }
 
 /** The terminal belongs to the program until it ends: Ctrl-C is its own business. */
-function openInTerminal(program: string, args: string[], where: { cwd: string; env: Record<string, string> }): Promise<number> {
+export function openInTerminal(program: string, args: string[], where: { cwd: string; env: Record<string, string> }): Promise<number> {
   const ignore = () => undefined;
   process.on("SIGINT", ignore);
   process.on("SIGQUIT", ignore);

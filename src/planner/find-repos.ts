@@ -29,15 +29,16 @@ export function findRepos(cwd: string, config: Config): FoundRepo[] {
   return [...paths].map((path) => ({ path, plans: plansOf.get(path) ?? [] }));
 }
 
-function repoAround(start: string): string | undefined {
+/** The repository that a folder lies in; undefined when it lies in none. */
+export function repoAround(start: string): string | undefined {
   for (let dir = start; ; dir = dirname(dir)) {
     if (isRepo(dir)) return dir;
     if (dirname(dir) === dir) return undefined;
   }
 }
 
-/** Breadth first, so that the nearest ones are found where there are too many folders. */
-function reposBelow(root: string): string[] {
+/** The repositories at or below a folder. Breadth first, so that the nearest ones are found where there are too many folders. */
+export function reposBelow(root: string): string[] {
   const found: string[] = [];
   const queue = [{ dir: root, depth: 0 }];
   let looked = 0;

@@ -65,10 +65,7 @@ const settings: Record<Cli, (url: string, home: string, claudeLogin: ClaudeLogin
     return { CODEX_HOME: codexHome, SCRIPTED_API_KEY: "dummy" };
   },
   pi: (url, home) => {
-    const agent = join(home, ".pi", "agent");
-    mkdirSync(agent, { recursive: true });
-    writeFileSync(join(agent, "models.json"), JSON.stringify(piModels(url), null, 2));
-    writeFileSync(join(agent, "settings.json"), JSON.stringify(piSettings, null, 2));
+    writePiFolder(join(home, ".pi", "agent"), url);
     return { PI_OFFLINE: "1", PI_TELEMETRY: "0" };
   },
 };
@@ -93,6 +90,13 @@ env_key = "SCRIPTED_API_KEY"
 request_max_retries = 0
 stream_max_retries = 0
 `;
+}
+
+/** Makes the folder in which PI has its models and settings: it asks `url`, and nobody else. */
+export function writePiFolder(dir: string, url: string): void {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  writeFileSync(join(dir, "models.json"), JSON.stringify(piModels(url), null, 2));
+  writeFileSync(join(dir, "settings.json"), JSON.stringify(piSettings, null, 2));
 }
 
 const piSettings = {
