@@ -43,9 +43,9 @@ const loginPlan = (repo: string, blockersOfApi: string[]) => ({
 const planLogin = (repo: string): Rule => ({
   when: /plan the login/i,
   turns: [
-    { text: "I look first.", actions: [{ call: "status", input: {} }] },
-    { actions: [{ call: "create_plan", input: loginPlan(repo, ["ui"]) }] },
-    { text: "A circle; I mend it.", actions: [{ call: "create_plan", input: loginPlan(repo, []) }] },
+    { text: "I look first.", actions: [{ tool: "status", input: {} }] },
+    { actions: [{ tool: "create_plan", input: loginPlan(repo, ["ui"]) }] },
+    { text: "A circle; I mend it.", actions: [{ tool: "create_plan", input: loginPlan(repo, []) }] },
     { text: "That was all I planned." },
   ],
 });
@@ -155,7 +155,7 @@ describe("orchestrator interactive", () => {
   it.each(["claude", "codex"] as const)("plans with %s by the same prompt, skills and tools", async (launcher) => {
     const { home, server, start } = await world(({ repo }) => [
       planLogin(repo),
-      { when: /something else/i, turns: [{ actions: [{ call: "create_plan", input: loginPlan(repo, []) }] }, { text: "As you like." }] },
+      { when: /something else/i, turns: [{ actions: [{ tool: "create_plan", input: loginPlan(repo, []) }] }, { text: "As you like." }] },
       { when: /are you ready/i, turns: [{ text: "I am here." }] },
     ]);
     Object.assign(home.env, agentEnvironment(launcher, server, join(home.dir, "agent")));

@@ -59,9 +59,9 @@ describe("orchestrator plan", () => {
       {
         when: /plan the login/i,
         turns: [
-          { text: "A first try.", actions: [{ call: "create_plan", input: plan(repo, ["ui"]) }] },
-          { actions: [{ call: "create_plan", input: plan(repo) }] },
-          { actions: [{ call: "report", input: report }] },
+          { text: "A first try.", actions: [{ tool: "create_plan", input: plan(repo, ["ui"]) }] },
+          { actions: [{ tool: "create_plan", input: plan(repo) }] },
+          { actions: [{ tool: "report", input: report }] },
           { text: "That was all." },
         ],
       },
@@ -97,7 +97,7 @@ describe("orchestrator plan", () => {
 
   it("plans what a source holds, active at once with --yes, and asks no model where nothing is open", async () => {
     const { home, server } = await world(({ repo }) => [
-      { when: /Sign in with a password/, turns: [{ actions: [{ call: "create_plan", input: plan(repo) }] }, { text: "Done." }] },
+      { when: /Sign in with a password/, turns: [{ actions: [{ tool: "create_plan", input: plan(repo) }] }, { text: "Done." }] },
     ]);
     writeFileSync(join(home.dir, "todo.md"), "# Backlog\n\n- [ ] Sign in with a password\n");
     writeFileSync(join(home.dir, "done.md"), "# Backlog\n\n- [x] Sign in with a password\n");
@@ -119,7 +119,7 @@ describe("orchestrator plan", () => {
     ["a provider that never answers", [{ hang: true }], ["--timeout", "3s"], /it has taken 3 s/],
     [
       "a budget that is used up",
-      [{ text: "Hm.", actions: [{ call: "list_plans", input: {} }] }],
+      [{ text: "Hm.", actions: [{ tool: "list_plans", input: {} }] }],
       ["--max-usd", "0.0001"],
       /it has cost \$0\.00 of/,
     ],
@@ -135,7 +135,7 @@ describe("orchestrator plan", () => {
 
   it("refuses a plan of more tickets than it may have", async () => {
     const { home } = await world(({ repo }) => [
-      { when: /login/, turns: [{ actions: [{ call: "create_plan", input: plan(repo) }] }, { text: "Then not." }] },
+      { when: /login/, turns: [{ actions: [{ tool: "create_plan", input: plan(repo) }] }, { text: "Then not." }] },
     ]);
     expect(await runCli(home, "plan", "--prompt", "the login", "--max-tickets", "1")).toMatchObject({ code: 1 });
     expect(runsOf(home)).toMatchObject([{ calls: [{ ok: false, answer: expect.stringContaining("this run may plan 1") }] }]);
