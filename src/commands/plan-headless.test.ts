@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { PlannerRun } from "../planner/planner-run.ts";
 import { runCli, startCli } from "../testing/daemon.ts";
@@ -139,6 +140,30 @@ describe("orchestrator plan", () => {
     ]);
     expect(await runCli(home, "plan", "--prompt", "the login", "--max-tickets", "1")).toMatchObject({ code: 1 });
     expect(runsOf(home)).toMatchObject([{ calls: [{ ok: false, answer: expect.stringContaining("this run may plan 1") }] }]);
+  });
+
+  it("P12 has tools of MCP servers: those that may change something with --yes alone, and none of a server that is not there", async () => {
+    const server = fileURLToPath(new URL("../testing/mcp/server.ts", import.meta.url));
+    const mcpServers = { good: { command: process.execPath, args: [server, "good"] }, lost: { command: "/no/such/program" } };
+    const use = [
+      { tool: "echo", input: { text: "hello" } },
+      { tool: "learn", input: { name: "more" } },
+    ];
+    const { home } = await world(() => [{ when: /anything/, turns: [{ actions: use }, { text: "Tried." }] }], { mcpServers });
+    const calls = async (...options: string[]) => {
+      const { stdout } = await runCli(home, "plan", "--prompt", "anything", "--json", ...options);
+      const { servers, calls } = (JSON.parse(stdout) as { data: PlannerRun }).data;
+      expect(servers).toEqual(["MCP server good: ready, 6 tools", expect.stringMatching(/^MCP server lost is not available: /)]);
+      return calls.map(({ tool, ok, answer }) => [tool, ok, answer.slice(0, 40)]);
+    };
+    expect(await calls()).toEqual([
+      ["mcp__good__echo", true, "hello"],
+      ["mcp__good__learn", false, "this tool may change something and needs"],
+    ]);
+    expect(await calls("--yes")).toEqual([
+      ["mcp__good__echo", true, "hello"],
+      ["mcp__good__learn", true, "learnt"],
+    ]);
   });
 
   it("stops at SIGTERM, with its run kept", async () => {

@@ -280,20 +280,19 @@ function planToolDefinition(tool: PlanTool, bench: Bench): ToolDefinition {
   };
 }
 
-function mcpToolDefinition(tool: McpTool): ToolDefinition {
+function mcpToolDefinition(tool: McpTool, { approved }: Bench): ToolDefinition {
   return {
     name: tool.name,
     label: tool.name,
     description: tool.description,
     parameters: tool.inputSchema as unknown as ToolDefinition["parameters"],
+    executionMode: tool.readOnly ? "parallel" : "sequential",
     async execute(_id, input, signal, _onUpdate, context) {
-      // The server's word that a tool changes nothing is all there is; for others a person is asked, where there is one.
-      if (
-        !tool.readOnly &&
-        context.hasUI &&
-        !(await personAt(context.ui, signal).confirm(`Let the planner use ${tool.name}?`, JSON.stringify(input, null, 2)))
-      ) {
-        throw new Error("declined: the person said no, and nothing was done");
+      // A text that is planned from may ask for anything. The server's word that a tool changes nothing is all there is.
+      if (!tool.readOnly && !approved) {
+        if (!context.hasUI) throw new Error("this tool may change something and needs a person's yes, and nobody is there: do without it");
+        const isWanted = await personAt(context.ui, signal).confirm(`Let the planner use ${tool.name}?`, JSON.stringify(input, null, 2));
+        if (!isWanted) throw new Error("declined: the person said no, and nothing was done");
       }
       const { ok, text, images } = await tool.call(input as Record<string, unknown>, signal);
       const answer = given({ ok, text });
@@ -332,7 +331,7 @@ function clean(text: string): string {
 }
 
 /** What lives as long as the process, over all conversations that PI holds in it. */
-function hostOf({ openBridge }: PiSetup, screen: PiScreen | undefined) {
+function hostOf({ openBridge, bench }: PiSetup, screen: PiScreen | undefined) {
   let bridge: McpBridge | undefined;
   let api: ExtensionAPI | undefined;
   let ui: ExtensionUIContext | undefined;
@@ -342,7 +341,7 @@ function hostOf({ openBridge }: PiSetup, screen: PiScreen | undefined) {
     for (const tool of bridge?.tools() ?? []) {
       if (offered.has(tool.name)) continue;
       offered.add(tool.name);
-      api?.registerTool(mcpToolDefinition(tool));
+      api?.registerTool(mcpToolDefinition(tool, bench));
     }
   }
 

@@ -12,7 +12,7 @@ export interface TestTerminal {
   pid: number;
   /** What the screen shows and what has scrolled off it, without empty lines at the end. */
   screen(): string;
-  /** Waits until the screen holds a text, below the place that `mark` gave where one is named. */
+  /** Waits until the screen holds a text. */
   shows(text: string | RegExp, timeoutMs?: number): Promise<void>;
   /** Waits until the screen has stopped changing: a dialog that has just been drawn may not take keys yet. */
   rests(): Promise<void>;
@@ -78,7 +78,7 @@ export function startTerminal(argv: readonly string[], { env, cwd }: { env: Reco
       return pidOf();
     },
     screen,
-    async shows(text, timeoutMs = 30_000) {
+    async shows(text, timeoutMs = 60_000) {
       const isThere = () => (typeof text === "string" ? screen().includes(text) : text.test(screen()));
       await until(isThere, timeoutMs, `"${text}" on the screen`).catch((error: unknown) => {
         throw new Error(`${String(error)}\n--- the screen:\n${screen()}`);
