@@ -226,11 +226,11 @@ describe("the sources", () => {
     expect(samples.filter((line) => !destructive.test(line))).toEqual([]);
     const others = programSources().filter((file) => !owners.includes(file));
     expect(linesMatching(others, destructive)).toEqual([]);
-    // Beside trash: temporary folders, the trace that a run of an agent leaves, the secrets that its program was given, and plans
-    // that were not written to their end.
+    // Beside trash: temporary folders, the trace that a run of an agent leaves, the secrets that its program was given, plans
+    // that were not written to their end, and what a planning session lays out for its program.
     const treeOwners = [
       ...["src/git/trash.ts", "src/lib/temp-dir.ts", "src/phases/checkout-guard.ts", "src/phases/private-files.ts"],
-      "src/state/new-plan.ts",
+      ...["src/state/new-plan.ts", "src/planner/session.ts", "src/commands/interactive.ts"],
     ];
     const trees = others.filter((file) => !treeOwners.includes(file));
     expect(linesMatching(trees, /\brm(?:Sync)?\(.*recursive|\brimraf\b|"rm", "-|\["-rf/)).toEqual([]);
