@@ -254,7 +254,8 @@ export function linkExclusiveSync(file: string, text: string): boolean {
   inFlight.delete(temp);
   const fd = disk.openSync(temp, fresh, 0o600);
   try {
-    writeAll(fd, text);
+    const bytes = Buffer.from(text);
+    for (let at = 0; at < bytes.length; ) at += disk.writeSync(fd, bytes, at);
     if (syncs()) disk.fsyncSync(fd);
     disk.linkSync(temp, file);
   } catch (error) {
