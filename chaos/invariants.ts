@@ -132,6 +132,13 @@ function checkWhole(world: World, file: string): void {
   }
 }
 
+/** The worktrees that the repository has, the main one first, a line each. */
+export function worktreesOf({ dir }: World): string[] {
+  return execFileSync("git", ["-C", join(dir, "repo"), "worktree", "list"], { encoding: "utf8" })
+    .trim()
+    .split("\n");
+}
+
 /** All work is in the integration branch, once, and the user's checkout is as it was. */
 function checkRepository(world: World): void {
   const git = (...args: string[]) =>
@@ -147,6 +154,6 @@ function checkRepository(world: World): void {
   }
   const changes = git("status", "--porcelain");
   if (changes.join("") !== "") violate(world, "git", `the checkout was changed: ${changes.join(", ")}`);
-  const trees = git("worktree", "list");
+  const trees = worktreesOf(world);
   if (trees.length !== 1) violate(world, "git", `worktrees are left: ${trees.join(", ")}`);
 }

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statfsSync, st
 import { join } from "node:path";
 import { until } from "../src/testing/until.ts";
 import { hasPeople, startPeople, startPlanner, startReader } from "./actors.ts";
-import { checkWorld, shown } from "./invariants.ts";
+import { checkWorld, shown, worktreesOf } from "./invariants.ts";
 import { crashPoints } from "./points.ts";
 import { between, pick } from "./random.ts";
 import {
@@ -165,6 +165,8 @@ async function pointsMode(mode: string, size: Size, git: boolean): Promise<Resul
       keepDaemonRunning(world);
       await allEnded(world);
       await shown(world);
+      // Worktrees are kept for tickets to come until the plan has been complete for a while.
+      if (git) await until(() => worktreesOf(world).length === 1, world.patienceMs, "the last worktree to go");
       count(world, "deaths", deathsOf(world));
       count(world, "points", left.length);
       left = left.filter((name) => !existsSync(join(world.dir, "spent", name)));

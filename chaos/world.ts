@@ -145,7 +145,9 @@ export function createWorld({
 
 /** Notes when it starts and ends, and whether another program of the ticket lives: the lock goes with the last process that holds it. */
 function agent(dir: string, [least, most]: [number, number], work: string): string {
+  // Without a ticket somebody asks the agent which version it is and what it takes.
   return `#!/bin/bash
+[ -n "$ORCH_TICKET" ] || exit 0
 me="$ORCH_PLAN/$ORCH_TICKET $ORCH_PHASE $ORCH_ATTEMPT"
 exec 9>>"${dir}/busy/$ORCH_PLAN.$ORCH_TICKET"
 flock -n 9 || echo "OVERLAP $me" >>"${dir}/ledger"
