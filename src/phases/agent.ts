@@ -59,11 +59,11 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       return { kind: "news", event: withBreach(context, news, lost) };
     }
     const repo = await repositoryOf(context);
-    const base = await baseOf(context, repo);
+    const base = baseOf(context, repo);
     // What an earlier run left half done, a rebase say, is the next run's to finish.
-    const worktree = await worktreeOf(context, repo, { leaveHead: true, base });
-    const failed = { head: worktree.head, base: base.sha, env: { ...context.daemonEnv, ...configured.env } };
-    const variables = phaseVariables(context, { base: base.name, failureContext: await failureContext(context, repo, failed) });
+    const [worktree, { name, sha }] = await Promise.all([worktreeOf(context, repo, { leaveHead: true, base }), base]);
+    const failed = { head: worktree.head, base: sha, env: { ...context.daemonEnv, ...configured.env } };
+    const variables = phaseVariables(context, { base: name, failureContext: await failureContext(context, repo, failed) });
     const ofAgent = { kind: "agent", provider: adapter.provider, configured: configured.env } as const;
     const ownEnv = childEnvironment(context, variables, { ...ofAgent, required: {} });
     const { command: program, defaultArgs } = configured;
