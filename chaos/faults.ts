@@ -31,7 +31,7 @@ if (faults && (isShim || isDaemon)) {
     if (isDue(faults, place) || next() < faults.p) die(place);
   };
   for (const functions of [fs.promises, fs, child]) wrapPoints(functions as unknown as Functions, at);
-  limitWrites(fs as unknown as Functions, at);
+  limitRoom(fs as unknown as Functions);
   syncBuiltinESMExports();
 }
 
@@ -82,8 +82,7 @@ function wrapPoints(functions: Functions, at: (place: string) => void): void {
         return result;
       };
       const result = call(...args);
-      if (name === "openSync") halvesOf.set(result as number, args[1] === "r" ? [] : here.filter(({ half }) => half));
-      return isAsync ? (result as Promise<unknown>).then(after) : after(result);
+      return isAsync ? (result as Promise<unknown>).then((value) => after(halfWay(value, here, at))) : after(result);
     };
   }
 }
@@ -93,8 +92,24 @@ function targetOf(name: string, args: unknown[]): string {
   return String(args[name.startsWith("link") || name.startsWith("rename") ? 1 : 0]);
 }
 
-/** Descriptor → the points of the file behind it, whose writer may die over half of it. */
-const halvesOf = new Map<number, Point[]>();
+/** Files that are opened to be written can have their writer die over half of it; a full disk takes as little. */
+function halfWay(value: unknown, here: Point[], at: (place: string) => void): unknown {
+  const halves = here.filter(({ half }) => half);
+  if (halves.length === 0) return value;
+  const handle = value as fs.promises.FileHandle & { write: Call };
+  const write = handle.write.bind(handle) as (bytes: Buffer, from: number, length?: number) => Promise<{ bytesWritten: number }>;
+  const half = async (bytes: Buffer, from = 0) => {
+    const allowed = roomFor(bytes.length - from);
+    if (halves.some(({ name }) => faults?.once[`half-${name}`] !== undefined)) {
+      const { bytesWritten } = await write(bytes, from, Math.ceil((bytes.length - from) / 2));
+      for (const { name } of halves) at(`half-${name}`);
+      return { bytesWritten };
+    }
+    const { bytesWritten } = await write(bytes, from, allowed);
+    return { bytesWritten };
+  };
+  return Object.assign(handle, { write: half });
+}
 
 let level = "";
 let left = Number.POSITIVE_INFINITY;
@@ -111,22 +126,11 @@ function roomFor(bytes: number): number {
   throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC", errno: -28, syscall: "write" });
 }
 
-/** Lets a writer die over half of what it writes, and a full disk take as little. */
-function limitWrites(functions: Functions, at: (place: string) => void): void {
+function limitRoom(functions: Functions): void {
   const { writeFileSync } = fs;
-  functions.closeSync = ((fd: number) => {
-    halvesOf.delete(fd);
-    closeSync(fd);
-  }) as Call;
   functions.writeSync = ((fd: number, bytes: Uint8Array | string, from: number = 0) => {
     const buffer = typeof bytes === "string" ? Buffer.from(bytes) : bytes;
-    const length = buffer.length - from;
-    if (fd < 3) return writeSync(fd, buffer, from, length);
-    const halves = halvesOf.get(fd) ?? [];
-    if (!halves.some(({ name }) => faults?.once[`half-${name}`] !== undefined)) return writeSync(fd, buffer, from, roomFor(length));
-    const written = writeSync(fd, buffer, from, Math.ceil(length / 2));
-    for (const { name } of halves) at(`half-${name}`);
-    return written;
+    return writeSync(fd, buffer, from, fd < 3 ? buffer.length - from : roomFor(buffer.length - from));
   }) as Call;
   functions.writeFileSync = ((file: string, text: string, options?: fs.WriteFileOptions) => {
     const buffer = Buffer.from(text);

@@ -131,8 +131,8 @@ export const mutants: Mutant[] = [
   {
     name: "short writes of a full disk are taken for whole ones",
     file: "src/state/atomic-write.ts",
-    find: "  for (let at = 0; at < bytes.length; ) at += disk.writeSync(fd, bytes, at);",
-    replace: "  disk.writeSync(fd, bytes, 0);",
+    find: "  for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;",
+    replace: "  await file.write(bytes, 0);",
     ...{ mode: "disk", size: { tickets: 10, kills: 16 }, expects: ["torn", "unfinished", "edit", "crash"] },
   },
 ];

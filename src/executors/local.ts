@@ -35,18 +35,21 @@ export function createLocalExecutor(runDir: (ref: RunRef) => string, isolation =
     if (!isClosed) for (const callback of callbacks) callback(ref);
   }
 
-  /** While nobody else starts one, the next run's shim is got ready: where many start anyway it would only be in their way. */
-  function hasStarted(dir: string): void {
-    starting.free(dir);
-    if (held !== undefined && starting.isIdle()) shims.prepare(held, dir);
+  /**
+   * The next run's shim is got ready when one ends: earlier it would take the processor from the program at work. Where many are
+   * being started anyway it would only be in their way.
+   */
+  function hasEnded(ref: RunRef): void {
+    if (held !== undefined && starting.isIdle()) shims.prepare(held, runDir(ref));
+    hint(ref);
   }
 
   function watch(ref: RunRef): void {
     const dir = runDir(ref);
     if (!live.has(dir)) {
-      const watcher = watchRun(dir, { onClaim: () => hasStarted(dir), onExit: () => hint(ref) });
+      const watcher = watchRun(dir, { onClaim: () => starting.free(dir), onExit: () => hasEnded(ref) });
       live.set(dir, { ref, seen: fingerprint(dir), watcher });
-      if (existsSync(runFiles(dir).claim)) hasStarted(dir);
+      if (existsSync(runFiles(dir).claim)) starting.free(dir);
     }
     if (!isClosed) timer ??= setInterval(poll, pollMs).unref();
   }

@@ -66,18 +66,22 @@ export async function readCheckout(
 ): Promise<CheckoutState> {
   const { checkout } = store;
   const last = await lastSaved(store);
-  const settings = await readSettings(store);
-  const lens = await openLens(store, settings);
-  // One after the other where the kept index is concerned; the rest at the same time.
-  const [refs, gitFiles, headLogBytes, index, work] = await Promise.all([
+  // One after the other where the settings and the kept index are concerned; the rest at the same time.
+  const [refs, headLogBytes, { gitFiles, index, work }] = await Promise.all([
     readRefs(checkout, options.isOwn),
-    readGitFiles(checkout, settings),
     stat(join(checkout.gitDir, "logs", "HEAD")).then(
       ({ size }) => size,
       () => 0,
     ),
-    readIndex(lens, checkout, last?.state.index ?? null),
-    readWork(lens, checkout, options.extra ?? []),
+    readSettings(store).then(async (settings) => {
+      const lens = await openLens(store, settings);
+      const [gitFiles, index, work] = await Promise.all([
+        readGitFiles(checkout, settings),
+        readIndex(lens, checkout, last?.state.index ?? null),
+        readWork(lens, checkout, options.extra ?? []),
+      ]);
+      return { gitFiles, index, work };
+    }),
   ]);
   return { schema: 1, at: options.now, refs, headLogBytes, index, ...work, gitFiles };
 }

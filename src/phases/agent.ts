@@ -61,12 +61,12 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
       return { kind: "news", event: withBreach(context, news, lost) };
     }
     const repo = await repositoryOf(context);
-    const base = await baseOf(context, repo);
+    const base = baseOf(context, repo);
     // What an earlier run left half done, a rebase say, is the next run's to finish.
-    const worktree = await worktreeOf(context, repo, { leaveHead: true, base });
-    const failed = { head: worktree.head, base: base.sha, env: { ...context.daemonEnv, ...configured.env } };
+    const [worktree, { name, sha }] = await Promise.all([worktreeOf(context, repo, { leaveHead: true, base }), base]);
+    const failed = { head: worktree.head, base: sha, env: { ...context.daemonEnv, ...configured.env } };
     const told = { failureContext: await failureContext(context, repo, failed), skills: skillsFor(context) };
-    const variables = phaseVariables(context, { base: base.name, ...told });
+    const variables = phaseVariables(context, { base: name, ...told });
     const ofAgent = { kind: "agent", provider: adapter.provider, configured: configured.env } as const;
     const ownEnv = childEnvironment(context, variables, { ...ofAgent, required: {} });
     const { command: program, defaultArgs } = configured;
@@ -139,15 +139,15 @@ export const agent: PhaseHandler<PhaseOf<"agent">> = {
   async settle(now, spec, exit): Promise<TicketEvent> {
     // Configuration and ticket may name another agent since it was started.
     const context: Context = { ...now, agent: String(spec.data.agent) };
-    const breach = await guardAfter(context);
-    if (breach === undefined) return settleWork(context, spec, exit);
-    try {
-      return withBreach(context, await settleWork(context, spec, exit), breach);
-    } catch (error) {
-      // What was done to the repository may be why its work cannot be read.
-      if (!(error instanceof GitError) && !(error instanceof UserError)) throw error;
-      return withBreach(context, failure(context, "isolation", breach.evidence), breach);
-    }
+    // Beside each other: the one looks at the user's checkouts alone, the other at the worktree.
+    const [guarded, worked] = await Promise.allSettled([guardAfter(context), settleWork(context, spec, exit)]);
+    if (guarded.status === "rejected") throw guarded.reason;
+    const breach = guarded.value;
+    if (worked.status === "fulfilled") return breach === undefined ? worked.value : withBreach(context, worked.value, breach);
+    const { reason } = worked;
+    // What was done to the repository may be why its work cannot be read.
+    if (breach === undefined || (!(reason instanceof GitError) && !(reason instanceof UserError))) throw reason;
+    return withBreach(context, failure(context, "isolation", breach.evidence), breach);
   },
 };
 

@@ -37,11 +37,11 @@ export async function baseOf(context: PhaseContext, repo: Repo): Promise<Base> {
 export async function worktreeOf(
   context: PhaseContext,
   repo: Repo,
-  { base, ...options }: { leaveHead?: boolean; base?: Base } = {},
+  { base, ...options }: { leaveHead?: boolean; base?: Base | Promise<Base> } = {},
 ): Promise<Worktree> {
   const { worktree: path, branch } = context.resolved;
   const { planId, ticketId } = context.ref;
-  const startSha = async () => startPoint(repo, base ?? (await baseOf(context, repo)));
+  const startSha = async () => startPoint(repo, await (base ?? baseOf(context, repo)));
   return ensureWorktree({
     repo,
     lockDir: context.lockDir,

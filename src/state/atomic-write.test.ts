@@ -55,12 +55,16 @@ describe("writeDurable", () => {
 
   it("goes on after a short write", async () => {
     const dir = tempDir();
-    const real = disk.writeSync;
+    const open = disk.open;
     onTestFinished(() => {
-      disk.writeSync = real;
+      disk.open = open;
     });
-    const write = real as (fd: number, bytes: Buffer, at: number, length: number) => number;
-    Object.assign(disk, { writeSync: (fd: number, bytes: Buffer, at = 0) => write(fd, bytes, at, Math.min(3, bytes.length - at)) });
+    disk.open = async (...args) => {
+      const handle = await open(...args);
+      const write = handle.write.bind(handle) as (bytes: Buffer, at: number, length: number) => Promise<{ bytesWritten: number }>;
+      Object.assign(handle, { write: (bytes: Buffer, at: number) => write(bytes, at, Math.min(3, bytes.length - at)) });
+      return handle;
+    };
     await writeDurable(join(dir, "a"), "0123456789");
     expect(readFileSync(join(dir, "a"), "utf8")).toBe("0123456789");
   });

@@ -1,9 +1,7 @@
 import {
   closeSync,
   constants,
-  fdatasync,
   fstatSync,
-  fsync,
   fsyncSync,
   linkSync,
   lstatSync,
@@ -15,19 +13,17 @@ import {
   watch,
   writeSync,
 } from "node:fs";
-import { link, mkdir, readdir, rename, unlink } from "node:fs/promises";
+import { type FileHandle, link, mkdir, open, readdir, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { promisify } from "node:util";
 
 /**
  * Every call to the file system that state/ makes goes through here, so that a fault can be injected at any of them.
  * This file imports nothing but node, so that the process beside each run starts fast.
  */
 export const disk = {
-  fdatasync: promisify(fdatasync),
-  fsync: promisify(fsync),
   link,
   mkdir,
+  open,
   readdir,
   rename,
   unlink,
@@ -124,27 +120,23 @@ function syncs(): boolean {
   return process.env.ORCH_FSYNC !== "0";
 }
 
-function writeAll(fd: number, text: string): void {
+async function writeAll(file: FileHandle, text: string): Promise<void> {
   const bytes = Buffer.from(text);
   // A filling disk takes a part of the bytes without an error; only the next write tells.
-  for (let at = 0; at < bytes.length; ) at += disk.writeSync(fd, bytes, at);
+  for (let at = 0; at < bytes.length; ) at += (await file.write(bytes, at)).bytesWritten;
 }
 
-/**
- * Writes `text`, synced, to a new file in `dir`; returns its path and its signature. Throws system errors, without litter.
- * Only the sync, which waits for the disk, leaves the event loop: handing each of these small calls to another thread
- * takes several times as long as the call.
- */
+/** Writes `text`, synced, to a new file in `dir`; returns its path and its signature. Throws system errors, without litter. */
 export async function writeTemporary(dir: string, text: string): Promise<{ path: string; signature: string }> {
   const path = temporary(dir);
   try {
-    const fd = disk.openSync(path, fresh, 0o600);
+    const file = await disk.open(path, fresh, 0o600);
     try {
-      writeAll(fd, text);
-      if (syncs()) await disk.fsync(fd);
-      return { path, signature: signatureOf(disk.fstatSync(fd)) };
+      await writeAll(file, text);
+      if (syncs()) await file.sync();
+      return { path, signature: signatureOf(await file.stat()) };
     } finally {
-      disk.closeSync(fd);
+      await file.close();
     }
   } catch (error) {
     await dropTemporary(path);
@@ -155,11 +147,11 @@ export async function writeTemporary(dir: string, text: string): Promise<{ path:
 /** Makes the names in a folder durable. */
 export async function syncDir(dir: string): Promise<void> {
   if (!syncs()) return;
-  const fd = disk.openSync(dir, constants.O_RDONLY | constants.O_DIRECTORY);
+  const handle = await disk.open(dir, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
-    await disk.fsync(fd);
+    await handle.sync();
   } finally {
-    disk.closeSync(fd);
+    await handle.close();
   }
 }
 
@@ -262,7 +254,8 @@ export function linkExclusiveSync(file: string, text: string): boolean {
   inFlight.delete(temp);
   const fd = disk.openSync(temp, fresh, 0o600);
   try {
-    writeAll(fd, text);
+    const bytes = Buffer.from(text);
+    for (let at = 0; at < bytes.length; ) at += disk.writeSync(fd, bytes, at);
     if (syncs()) disk.fsyncSync(fd);
     disk.linkSync(temp, file);
   } catch (error) {
@@ -285,13 +278,13 @@ export function linkExclusiveSync(file: string, text: string): boolean {
 
 /** Adds `text` to the end of a file (0600, created when missing) and makes it durable. Throws system errors. */
 export async function appendDurable(file: string, text: string): Promise<void> {
-  const fd = disk.openSync(file, constants.O_CREAT | constants.O_APPEND | constants.O_WRONLY | constants.O_NOFOLLOW, 0o600);
+  const handle = await disk.open(file, constants.O_CREAT | constants.O_APPEND | constants.O_WRONLY | constants.O_NOFOLLOW, 0o600);
   try {
-    const isNew = disk.fstatSync(fd).size === 0;
-    writeAll(fd, text);
-    if (syncs()) await disk.fdatasync(fd);
+    const isNew = (await handle.stat()).size === 0;
+    await writeAll(handle, text);
+    if (syncs()) await handle.datasync();
     if (isNew) await syncDir(dirname(file));
   } finally {
-    disk.closeSync(fd);
+    await handle.close();
   }
 }

@@ -1,4 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { Intent } from "../domain/event.ts";
@@ -31,6 +32,21 @@ async function withFault<T>(failing: number, { code, extent }: Fault, operation:
     return call === failing || (extent === "from then on" && call > failing);
   };
   const error = () => Object.assign(new Error(`${code} at call ${failing}`), { code });
+  const handled = (handle: FileHandle) => {
+    for (const name of ["write", "sync", "datasync", "stat", "close"] as const) {
+      const call = (handle[name] as Call).bind(handle);
+      Object.assign(handle, {
+        [name]: async (bytes?: Buffer, at?: number) => {
+          if (!fails()) return call(...(bytes === undefined ? [] : [bytes, at]));
+          if (name === "close") await call();
+          // A full disk takes a part first.
+          if (name === "write" && bytes) await call(bytes, at, (bytes.length - (at ?? 0)) >> 1);
+          throw error();
+        },
+      });
+    }
+    return handle;
+  };
   const restore = () => Object.assign(disk, real);
   onTestFinished(() => void restore());
   for (const name of Object.keys(real)) {
@@ -39,12 +55,12 @@ async function withFault<T>(failing: number, { code, extent }: Fault, operation:
       ? (...args) => {
           if (!fails()) return call(...args);
           if (name === "closeSync") call(...args);
-          if (name === "writeSync") writeHalf(call, args);
           throw error();
         }
       : async (...args) => {
           if (fails()) throw error();
-          return call(...args);
+          const result = await call(...args);
+          return name === "open" ? handled(result as FileHandle) : result;
         };
     Object.assign(disk, { [name]: wrapped });
   }
@@ -55,12 +71,6 @@ async function withFault<T>(failing: number, { code, extent }: Fault, operation:
   } finally {
     restore();
   }
-}
-
-/** A full disk takes a part first. */
-function writeHalf(write: Call, [fd, bytes, at = 0]: unknown[]): void {
-  const from = at as number;
-  write(fd, bytes, from, ((bytes as Buffer).length - from) >> 1);
 }
 
 /** Tries `attempt` with the fault at the first call, the second and so on, until it no longer reaches that far. */

@@ -53,17 +53,17 @@ it("reads back over many blocks and lines longer than a block", async () => {
 
 it("writes records that a full disk refused with the next flush", async () => {
   const file = join(tempDir(), "journal.jsonl");
-  const open = disk.openSync;
+  const open = disk.open;
   onTestFinished(() => {
-    disk.openSync = open;
+    disk.open = open;
   });
   const journal = openJournal(file);
-  disk.openSync = () => {
+  disk.open = async () => {
     throw Object.assign(new Error("ENOSPC"), { code: "ENOSPC" });
   };
   journal.append({ at, type: "a" });
   await expect(journal.flush()).rejects.toThrow("ENOSPC");
-  disk.openSync = open;
+  disk.open = open;
   journal.append({ at, type: "b" });
   await journal.flush();
   expect(readJournal(file, 0).map((entry) => [entry.seq, entry.type])).toEqual([

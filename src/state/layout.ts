@@ -104,12 +104,13 @@ export function planFile(stateDir: string, planId: string): string {
 }
 
 export function ticketsDir(stateDir: string, planId: string): string {
-  return join(planDir(stateDir, planId), "tickets");
+  return `${planDir(stateDir, planId)}/tickets`;
 }
 
 /** The projection of a ticket that people read and edit. */
 export function ticketFile(stateDir: string, planId: string, ticketId: string): string {
-  return join(ticketsDir(stateDir, planId), `${checked(ticketId, "ticket id")}.json`);
+  // One join is enough: `status` asks for this once per ticket.
+  return `${ticketsDir(stateDir, planId)}/${checked(ticketId, "ticket id")}.json`;
 }
 
 /** One folder per ticket that was ever committed. */
