@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { openRepo } from "../git/git.ts";
@@ -9,6 +9,7 @@ import { createLogger } from "../lib/logger.ts";
 import { openIndex } from "../state/index.ts";
 import { lockDir } from "../state/layout.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
+import { testRunner } from "../testing/runner.ts";
 import { until } from "../testing/until.ts";
 import { startHousekeeping } from "./housekeeping.ts";
 import { createLiveWorld } from "./live-world.ts";
@@ -58,4 +59,23 @@ it("P4 clears away trash, and what is parked for plans that have ended, and noth
   await housekeeping.close();
   expect(readdirSync(roots.open)).toHaveLength(3);
   expect(existsSync(parts.config().logDir) && readFileSync(`${parts.config().logDir}/orchestrator.log`, "utf8")).not.toContain("could not");
+});
+
+it("P4 clears away what is parked once a look finds that the plan has ended", async () => {
+  const home = testHome();
+  const finished = { state: "finished", outcome: "complete", at: "2026-11-21T11:00:00.000Z" };
+  home.writePlan({ id: "p" }, [{ ticketId: "T-1", status: "complete", activity: finished }]);
+  const root = join(home.dir, "worktrees", "p");
+  await usedWorktree(home, root, "p", "T-9", 1);
+  // As after a daemon that died while it was replacing the file.
+  const file = join(home.home, "state", "plans", "p", "tickets", "T-1.json");
+  renameSync(file, join(home.dir, "T-1.json"));
+  const { runner } = await testRunner(home);
+  await runner.tick();
+  expect(readdirSync(root)).toEqual([".pool-p-1~"]);
+  renameSync(join(home.dir, "T-1.json"), file);
+  await until(async () => {
+    await runner.tick();
+    return readdirSync(root).length === 0;
+  }, 20_000);
 });

@@ -227,6 +227,8 @@ export function createRunner(parts: RunnerParts): Runner {
     }
     world.refresh(planId);
     log.info({ plan: planId }, `plan ${planId} is ${status}`);
+    // It may be a look that found it, not a change of a ticket.
+    changed();
     if (status === "blocked") notify(parts.config(), log, { planId, status, reason: "No ticket of the plan can go on without a person." });
   }
 

@@ -133,6 +133,17 @@ describe("P9 how long an account is parked", () => {
     expect(meetTrouble(reopened, trouble({ category: "auth", ...run }))).toMatchObject({ isNews: true, park: { times: 1, limit: 0 } });
   });
 
+  it("runs that ended together count once, in whichever order they are told of", () => {
+    for (const category of providerTroubles) {
+      const ends = [plusSeconds(now, 0.004), now];
+      for (const order of [ends, ends.toReversed()]) {
+        const [first, second] = order.map((at) => trouble({ category, startedAt: before, at }));
+        const { park } = meetTrouble(undefined, first as Trouble);
+        expect(meetTrouble(park, second as Trouble)).toMatchObject({ isNews: false, park: { times: 1, until: park.until } });
+      }
+    }
+  });
+
   it("the clock set back does not make it longer than it ever was", () => {
     const park = parkOf({ at: now, until: plusSeconds(now, 60) });
     const then = plusSeconds(now, -86_400);

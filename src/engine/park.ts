@@ -65,8 +65,8 @@ export function meetTrouble(before: Park | undefined, trouble: Trouble): { park:
   const { category, agent, ticket, at } = trouble;
   const isNews = before === undefined || before.times === 0 || before.category !== category;
   const reason = trouble.reason.replace(/\s+/g, " ").trim().slice(0, reasonLimit);
-  // What lies before the last time was met after it, once the clock was set back.
-  const isOld = before !== undefined && before.at <= at && trouble.startedAt <= before.at;
+  // News of runs that end together may come in another order; what lies far before the last one came after the clock was set back.
+  const isOld = before !== undefined && secondsBetween(at, before.at) < minute && trouble.startedAt <= before.at;
   // A person mended it while this run still met it.
   if (isOld && before.times === 0) return { park: before, isNews: false };
   const isSame = isOld && before.limit === 0 && at < before.until;

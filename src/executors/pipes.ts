@@ -1,7 +1,8 @@
-import { spawn } from "node:child_process";
+import { execFile } from "node:child_process";
 import { closeSync, constants, openSync, rmSync, unlinkSync } from "node:fs";
 import { Socket } from "node:net";
 import { join } from "node:path";
+import { promisify } from "node:util";
 
 /** A pipe for a child: `writeFd` is for its stdio and must be closed once it runs. */
 export interface Pipe {
@@ -21,11 +22,7 @@ export interface Fifos {
  */
 export function makeFifos(folder: string): Fifos {
   const paths: [string, string] = [join(folder, `pipe-${process.pid}-0`), join(folder, `pipe-${process.pid}-1`)];
-  const made = new Promise<void>((resolve, reject) => {
-    const mkfifo = spawn("mkfifo", ["-m", "600", ...paths], { stdio: "ignore", env: { PATH: process.env.PATH } });
-    mkfifo.once("error", reject);
-    mkfifo.once("exit", (code) => (code === 0 ? resolve() : reject(new Error(`mkfifo in ${folder} ended with ${code}`))));
-  });
+  const made = promisify(execFile)("mkfifo", ["-m", "600", ...paths], { env: { PATH: process.env.PATH } });
   made.catch(() => {}); // whoever opens them hears of it
   return { paths, made };
 }

@@ -35,12 +35,11 @@ interface Waiting {
 const shimPath = fileURLToPath(new URL(import.meta.url.endsWith(".ts") ? "./shim.ts" : "./shim.cjs", import.meta.url));
 /** Who starts nothing for so long needs none at hand. */
 const keptMs = 60_000;
-
 /**
  * Shims, each in a session of its own. Starting Node takes most of the time that a run begins with, so one can be started
- * ahead. It ends by itself when this process does.
+ * ahead. It ends by itself when this process does. One that takes no order in `patienceMs` is stopped, or hangs: it is ended.
  */
-export function createShims(): Shims {
+export function createShims(patienceMs = 20_000): Shims {
   let spare: Waiting | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
@@ -76,10 +75,10 @@ export function createShims(): Shims {
   return {
     async start(isolation, order, onExit) {
       const ahead = takeSpare(isolation);
-      // It may have been killed while it waited.
-      const isTaken = ahead !== undefined && (await tell(ahead, order, onExit).catch(() => false));
-      if (!isTaken && !(await tell(startShim(isolation, order.dir), order, onExit))) {
-        throw new Error(`the shim of ${order.dir} ended at once`);
+      // It may have been killed or stopped while it waited.
+      const isTaken = ahead !== undefined && (await tell(ahead, order, patienceMs, onExit).catch(() => false));
+      if (!isTaken && !(await tell(startShim(isolation, order.dir), order, patienceMs, onExit))) {
+        throw new Error(`the shim of ${order.dir} took no order`);
       }
     },
     prepare,
@@ -107,11 +106,11 @@ function startShim(isolation: Isolation, dir: string): Waiting {
       shim.once("spawn", yes);
       shim.once("error", no);
     });
-    // There is none where there was no descriptor for it.
-    const stdin = shim.stdin as Socket | null;
-    if (stdin === null) {
+    // Node makes none where there was no descriptor for it.
+    const stdin = shim.stdin as Socket | null | undefined;
+    if (!stdin) {
       up.catch(() => undefined);
-      throw new Error(`no shim can be started: ${program} has no stdin`);
+      throw new Error("no shim can be started: too many open files");
     }
     // Whoever gives it a run hears of it.
     stdin.on("error", () => undefined);
@@ -123,7 +122,7 @@ function startShim(isolation: Isolation, dir: string): Waiting {
   }
 }
 
-/** Ends one that waits: it would notice by itself, but only after us. */
+/** Ends one without a run: it would notice by itself, but only after us. */
 function end({ shim, stdin }: Waiting): void {
   stdin.destroy();
   // Never started, or collected already: its number may be another's by now.
@@ -143,15 +142,24 @@ function inherited(): Record<string, string> {
   return cache === undefined ? env : { ...env, NODE_COMPILE_CACHE: cache };
 }
 
-/** False when it ended before it could be told. Rejects when it could not be started. */
-async function tell({ shim, stdin, up }: Waiting, order: Order, onExit: () => void): Promise<boolean> {
+/** False when it ended before it could be told, or does not listen; it is gone then. Rejects when it could not be started. */
+async function tell(waiting: Waiting, order: Order, patienceMs: number, onExit: () => void): Promise<boolean> {
+  const { shim, stdin, up } = waiting;
   await up;
   if (shim.exitCode !== null || shim.signalCode !== null) return false;
   shim.once("exit", onExit);
   const isTold = await new Promise<boolean>((done) => {
-    stdin.end(JSON.stringify(order), (error?: Error | null) => done(!error));
+    const timer = setTimeout(() => done(false), patienceMs);
+    stdin.end(JSON.stringify(order), (error?: Error | null) => {
+      clearTimeout(timer);
+      done(!error);
+    });
   });
-  stdin.destroy();
-  if (!isTold) shim.off("exit", onExit);
-  return isTold;
+  if (isTold) {
+    stdin.destroy();
+    return true;
+  }
+  shim.off("exit", onExit);
+  end(waiting);
+  return false;
 }

@@ -36,5 +36,6 @@ function tooLong(spec: RunSpec, env: Readonly<Record<string, string>>): string {
   if (long !== -1) return `argument ${long} has more than ${longestString} bytes`;
   const name = Object.keys(env).find((key) => Buffer.byteLength(`${key}=${env[key]}`) > longestString);
   if (name !== undefined) return `the environment variable ${name} has more than ${longestString} bytes`;
-  return "arguments and environment are too long together";
+  const [longest] = Object.keys(env).sort((a, b) => (env[b] ?? "").length - (env[a] ?? "").length);
+  return `arguments and environment are too long together, the variable ${longest} most of all; pass long values in files`;
 }

@@ -128,6 +128,9 @@ describe("git", () => {
     userGit(path, "symbolic-ref", "refs/heads/alias", "refs/heads/moved");
     symlinkSync("moved", join(refs, "link"));
     writeFileSync(join(refs, "broken"), "none\n");
+    // What a power cut may leave of one that is also among the packed ones.
+    mkdirSync(join(refs, "a"), { recursive: true });
+    writeFileSync(join(refs, "a/b"), "");
     mkdirSync(join(refs, "folder"));
     const repo = await openRepo(path);
     const names = ["packed", "moved", "a/b", "alias", "link", "broken", "folder", "a", "packed/x", "none", "moved~1"];

@@ -126,23 +126,34 @@ export async function commitOf(repo: GitDir, name: string): Promise<string | nul
 async function readRef({ commonDir }: GitDir, name: string): Promise<string | null | undefined> {
   if (!/^refs\/(heads|orchestrator)\/./.test(name) || /\.\.|[~^:?*[\\]|@\{/.test(name)) return undefined;
   const loose = await textOf(join(commonDir, name), 100);
-  if (loose !== "") return loose !== undefined && /^([0-9a-f]{40}|[0-9a-f]{64})\n$/.test(loose) ? loose.trim() : undefined;
-  if (await isThere(join(commonDir, "reftable"))) return undefined;
-  const packed = await textOf(join(commonDir, "packed-refs"), 64 * 1024 * 1024);
+  if (loose !== null) return loose?.endsWith("\n") ? asCommit(loose.trim()) : undefined;
+  if ((await textOf(join(commonDir, "reftable", "tables.list"), longestRefs)) !== null) return undefined;
+  const packed = await textOf(join(commonDir, "packed-refs"), longestRefs);
   if (packed === undefined) return undefined;
-  const end = packed.indexOf(` ${name}\n`);
-  return end < 0 ? null : packed.slice(packed.lastIndexOf("\n", end) + 1, end);
+  const end = packed === null ? -1 : packed.indexOf(` ${name}\n`);
+  return packed === null || end < 0 ? null : asCommit(packed.slice(packed.lastIndexOf("\n", end) + 1, end));
 }
 
-/** The text of a file, "" when there is none; undefined for what is no file, or longer: an agent may put anything there. */
-export async function textOf(path: string, maxBytes: number): Promise<string | undefined> {
-  const info = await lstat(path).catch(() => undefined);
-  if (info === undefined || info.isDirectory()) return "";
-  return info.isFile() && info.size <= maxBytes ? readFile(path, "utf8").catch(() => undefined) : undefined;
+const longestRefs = 64 * 1024 * 1024;
+
+/** The id of a commit; undefined for anything else, such as what a power cut has left of one. */
+function asCommit(text: string): string | undefined {
+  return /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(text) ? text : undefined;
 }
 
-async function isThere(path: string): Promise<boolean> {
-  return (await lstat(path).catch(() => undefined)) !== undefined;
+/**
+ * The text of a file, null when there is none; undefined for what cannot be read, is no file, or longer: an agent may put anything
+ * there.
+ */
+export async function textOf(path: string, maxBytes: number): Promise<string | null | undefined> {
+  try {
+    const info = await lstat(path);
+    if (info.isDirectory()) return null;
+    return info.isFile() && info.size <= maxBytes ? await readFile(path, "utf8") : undefined;
+  } catch (error) {
+    // A file may stand where a folder is looked for: a branch `a` where `a/b` is asked for.
+    return ["ENOENT", "ENOTDIR"].includes(String((error as NodeJS.ErrnoException).code)) ? null : undefined;
+  }
 }
 
 /** Opens the repository that contains a folder. Throws UserError when it is missing, no repository, not trusted or without a commit. */
