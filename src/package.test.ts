@@ -19,16 +19,13 @@ function environment(home: string): Record<string, string> {
 const pi = "@mariozechner/pi-coding-agent";
 
 /** A registry that has PI's name and nothing else: whatever more an installation asked for would end it. */
-async function registryWithPi(dir: string, env: Record<string, string>): Promise<string> {
-  const stub = join(dir, "stub");
-  mkdirSync(stub);
+async function registryWithPi(dir: string): Promise<string> {
+  mkdirSync(join(dir, "package"));
   const version = manifest.dependencies[pi];
-  writeFileSync(join(stub, "package.json"), JSON.stringify({ name: pi, version }));
-  const [{ filename }] = JSON.parse(
-    execFileSync("npm", ["pack", "--json", "--pack-destination", dir], { cwd: stub, env, encoding: "utf8" }),
-  );
+  writeFileSync(join(dir, "package", "package.json"), JSON.stringify({ name: pi, version }));
+  execFileSync("tar", ["-czf", "pi.tgz", "package"], { cwd: dir });
   const server = createServer((request, response) => {
-    if (request.url === "/pi.tgz") response.end(readFileSync(join(dir, filename)));
+    if (request.url === "/pi.tgz") response.end(readFileSync(join(dir, "pi.tgz")));
     else if (decodeURIComponent(request.url ?? "") === `/${pi}`) {
       const tarball = `http://${request.headers.host}/pi.tgz`;
       response.end(
@@ -77,7 +74,7 @@ describe("the npm package", () => {
     ]);
 
     const prefix = join(dir, "prefix");
-    const registry = await registryWithPi(dir, env);
+    const registry = await registryWithPi(dir);
     const install = ["install", "--global", "--no-audit", "--registry", registry, "--prefix", prefix, join(dir, packed.filename)];
     await promisify(execFile)("npm", install, { cwd: root, env });
     const orchestrator = (args: string[]) => execFileSync(join(prefix, "bin/orchestrator"), args, { cwd: "/", env, encoding: "utf8" });

@@ -3,7 +3,10 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
-import { type Home, makeHome } from "./cli-fixture.ts";
+import type { Finding } from "../domain/errors.ts";
+import { add, apply, list } from "./blueprint.ts";
+import * as check from "./check.ts";
+import { call, type Home, makeHome } from "./cli-fixture.ts";
 
 /** A home with a repository beside it. */
 function homeWithRepo(): { home: Home; repo: string } {
@@ -14,20 +17,20 @@ function homeWithRepo(): { home: Home; repo: string } {
   return { home, repo };
 }
 
-const resource = ["--set", "resource=invoice", "--set", "fields=number: text, total: money"];
+const values = ["resource=invoice", "fields=number: text, total: money"];
 const readJson = (file: string) => JSON.parse(readFileSync(file, "utf8"));
 
 describe("blueprint apply", () => {
   it("writes a draft, with every value in its place", async () => {
     const { home, repo } = homeWithRepo();
-    const applied = await home.run("blueprint", "apply", "crud-resource", ...resource, "--repo", repo, "--workflow", "local");
-    expect(applied).toMatchObject({
+    const set = ["--set", ...values];
+    expect(await home.run("blueprint", "apply", "crud-resource", ...set, "--repo", repo, "--workflow", "minimal")).toMatchObject({
       code: 0,
       stdout: `Draft "invoice" with 4 tickets: ${join(home.dir, "state/plans/invoice")}\n`,
       stderr: expect.stringContaining("orchestrator plan approve invoice"),
     });
     const plan = readJson(join(home.dir, "state/plans/invoice/plan.json"));
-    expect(plan).toMatchObject({ id: "invoice", status: "draft", repo, workflow: "local", createdBy: "ada" });
+    expect(plan).toMatchObject({ id: "invoice", status: "draft", repo, workflow: "minimal", createdBy: "ada" });
     expect(plan.tickets.map(({ ticketId, blockedBy }: { ticketId: string; blockedBy: string[] }) => [ticketId, blockedBy])).toEqual([
       ["DATA", []],
       ["API", ["DATA"]],
@@ -41,70 +44,62 @@ describe("blueprint apply", () => {
       skills: ["crud-api", "testing"],
     });
     expect(ticket.description).toContain("Fields: number: text, total: money;");
-    expect(await home.run("blueprint", "apply", "crud-resource", ...resource, "--repo", repo, "--workflow", "local")).toMatchObject({
-      code: 8,
+    expect(await call(home, apply, ["crud-resource"], { set: values, repo })).toMatchObject({
+      ending: "invalid",
       stdout: expect.stringMatching(/there is a plan "invoice" already/),
     });
   });
 
-  it("shows it and writes nothing with --dry-run", async () => {
+  it("shows it and writes nothing with --dry-run; the repository is the one around, and the id that was given counts", async () => {
     const { home, repo } = homeWithRepo();
-    const shown = await home.run(
-      "blueprint",
-      "apply",
-      "crud-resource",
-      ...resource,
-      "--id",
-      "bills",
-      "--repo",
-      repo,
-      "--workflow",
-      "flow",
-      "--dry-run",
-    );
-    expect(shown).toMatchObject({ code: 0, stdout: expect.stringContaining("Order: DATA -> API -> SCREEN + DOCS"), stderr: "" });
+    const options = { id: "bills", set: ["resource=Größe!", "fields=x"], dryRun: true };
+    const shown = await call({ ...home, dir: join(repo, "home") }, apply, ["crud-resource"], { ...options, json: true });
+    expect(shown).toMatchObject({ ending: "ok", stderr: "" });
+    expect(JSON.parse(shown.stdout).data).toMatchObject({ draft: { id: "bills", repo, workflow: "local" }, findings: [] });
+    expect(await call(home, apply, ["crud-resource"], { ...options, repo })).toMatchObject({
+      ending: "ok",
+      stdout: expect.stringContaining("Order: DATA -> API -> SCREEN + DOCS"),
+      stderr: "",
+    });
     expect(existsSync(join(home.dir, "state/plans"))).toBe(false);
   });
 
   it.each([
     [
-      ["--set", "resource=invoice"],
-      2,
+      ["resource=invoice"],
+      "usage",
       /needs fields \(its fields with their types, .*\)\.\nhint: {2}orchestrator blueprint apply crud-resource --set fields=/,
     ],
-    [[...resource, "--set", "feilds=x"], 2, /has no parameter "feilds" \(did you mean "fields"\?\)/],
-    [["--set", "resource"], 2, /--set resource is not understood/],
-    [[...resource, "--set", "resource=x"], 2, /--set resource= is there twice/],
-  ] as [string[], number, RegExp][])("refuses %j", async (args, code, message) => {
-    const home = makeHome();
-    expect(await home.run("blueprint", "apply", "crud-resource", ...args)).toMatchObject({ code, stderr: expect.stringMatching(message) });
+    [[...values, "feilds=x"], "usage", /has no parameter "feilds" \(did you mean "fields"\?\)/],
+    [["resource"], "usage", /--set resource is not understood/],
+    [[...values, "resource=x"], "usage", /--set resource= is there twice/],
+    [["resource=..", "fields=x"], "invalid", /crud-resource\.yaml:\d+:\d+ {2}plan\.id: an id [\s\S]*--id takes the place of the id/],
+  ] as [string[], string, RegExp][])("refuses %j", async (set, ending, message) => {
+    expect(await call(makeHome(), apply, ["crud-resource"], { set })).toMatchObject({ ending, stderr: expect.stringMatching(message) });
   });
 
-  it("refuses an unknown name, a repository that is none, and values that make no plan", async () => {
+  it("refuses an unknown name, and a repository that is none", async () => {
     const home = makeHome();
-    expect(await home.run("blueprint", "apply", "crud-resorce")).toMatchObject({
-      code: 3,
+    expect(await call(home, apply, ["crud-resorce"])).toMatchObject({
+      ending: "notFound",
       stderr: expect.stringContaining('did you mean "crud-resource"?'),
     });
-    const nowhere = await home.run("blueprint", "apply", "crud-resource", ...resource, "--repo", "/nowhere", "--workflow", "flow");
-    expect(nowhere).toMatchObject({
-      code: 8,
+    expect(await call(home, apply, ["crud-resource"], { set: values, repo: "/nowhere" })).toMatchObject({
+      ending: "invalid",
       stdout: expect.stringContaining("/nowhere"),
       stderr: expect.stringContaining("Nothing was written."),
     });
-    const odd = await home.run("blueprint", "apply", "crud-resource", "--set", "resource=..", "--set", "fields=x");
-    expect(odd).toMatchObject({ code: 8, stderr: expect.stringMatching(/crud-resource\.yaml:\d+:\d+ {2}plan\.id: an id /) });
   });
 });
 
 describe("blueprint list and check", () => {
   it("show every blueprint with its parameters, and broken ones with place and fix", async () => {
     const home = makeHome();
-    const good = await home.run("blueprint", "list");
-    expect(good).toMatchObject({ code: 0, stderr: "" });
+    const good = await call(home, list, []);
+    expect(good).toMatchObject({ ending: "ok", stderr: "" });
     expect(good.stdout).toMatch(/^api-only {2}\S+\/blueprints\/api-only\.yaml\n {2}An HTTP API .*\n {4}--set product=… .* required$/m);
     expect(
-      JSON.parse((await home.run("blueprint", "list", "--json")).stdout).data.map(({ name, findings }: { name: string; findings: [] }) => [
+      JSON.parse((await call(home, list, [], { json: true })).stdout).data.map(({ name, findings }: { name: string; findings: [] }) => [
         name,
         findings,
       ]),
@@ -113,9 +108,9 @@ describe("blueprint list and check", () => {
       "blueprints/mine.yaml",
       "name: mine\nparams:\n  a: { description: a }\nplan:\n  id: x\n  tickets:\n    - { id: A, title: '{{ params.b }}', blockedBy: [B] }\n",
     );
-    expect((await home.run("blueprint", "list")).stdout).toContain("broken: orchestrator check");
-    const checked = await home.run("check");
-    expect(checked).toMatchObject({ code: 8, stderr: expect.stringMatching(/22 skills|\d+ skills, 4 blueprints/) });
+    expect((await call(home, list, [])).stdout).toContain("broken: orchestrator check");
+    const checked = await call(home, check, []);
+    expect(checked).toMatchObject({ ending: "invalid", stderr: expect.stringMatching(/\d+ skills, 4 blueprints/) });
     expect(
       checked.stdout
         .split("\n")
@@ -128,36 +123,49 @@ describe("blueprint list and check", () => {
       ),
     ]);
     writeFileSync(file, readFileSync(file, "utf8").replace("params.b", "params.a"));
-    expect((await home.run("check")).stdout).toMatch(/mine\.yaml:7:\d+ {2}plan\.tickets\[0\]\.blockedBy\[0\]: .*"B".*\[unknown-blocker\]/);
+    expect((await call(home, check, [])).stdout).toMatch(
+      /mine\.yaml:7:\d+ {2}plan\.tickets\[0\]\.blockedBy\[0\]: .*"B".*\[unknown-blocker\]/,
+    );
   });
+});
+
+it("the example of docs/blueprints.md is one, and skills that are too much together are found", async () => {
+  const home = makeHome();
+  const page = readFileSync(join(import.meta.dirname, "../../docs/blueprints.md"), "utf8");
+  const [, example = ""] = /```yaml\n([\s\S]*?)```/.exec(page) ?? [];
+  const errors = async () => {
+    const { stdout } = await call(home, list, [], { json: true });
+    const found: { name: string; findings: Finding[] }[] = JSON.parse(stdout).data;
+    return found.flatMap(({ name, findings }) => (name === "endpoint" ? findings.filter(({ severity }) => severity === "error") : []));
+  };
+  home.write("blueprints/endpoint.yaml", example);
+  expect(await errors()).toEqual([]);
+  for (const name of ["one", "two"])
+    home.write(`skills/${name}/SKILL.md`, `---\nname: ${name}\ndescription: x\n---\n${"x".repeat(20_000)}\n`);
+  home.write("blueprints/endpoint.yaml", example.replace("[crud-api, testing]", "[one, two]"));
+  expect(await errors()).toMatchObject([
+    { rule: "skill", field: "plan.tickets[0].skills", message: expect.stringMatching(/come to 40\d+ bytes/) },
+  ]);
 });
 
 describe("blueprint add", () => {
   it("saves a plan so that applying it makes the same again, and keeps braces that mean nothing", async () => {
     const { home, repo } = homeWithRepo();
-    await home.run(
-      "blueprint",
-      "apply",
-      "crud-resource",
-      "--set",
-      "resource=invoice",
-      "--set",
-      "fields=tpl: {{ text }} {% if %}",
-      "--repo",
-      repo,
-      "--workflow",
-      "flow",
-    );
-    const added = await home.run("blueprint", "add", "mine", "invoice", "--param", "thing=invoice");
-    expect(added).toMatchObject({ code: 0, stdout: `${join(home.dir, "blueprints/mine.yaml")}\n`, stderr: "" });
+    const set = ["resource=invoice", "fields=tpl: {{ text }} {% if %} GET /{invoice}"];
+    await call(home, apply, ["crud-resource"], { set, repo, id: "invoice.v1" });
+    expect(await call(home, add, ["mine", "invoice.v1"], { param: ["thing=invoice"] })).toEqual({
+      ending: "ok",
+      stdout: `${join(home.dir, "blueprints/mine.yaml")}\n`,
+      stderr: "",
+    });
     const saved = parse(readFileSync(join(home.dir, "blueprints/mine.yaml"), "utf8"));
     expect(saved).toMatchObject({
       name: "mine",
       params: { thing: { example: "invoice" } },
-      plan: { id: "{{ params.thing }}", workflow: "flow" },
+      plan: { id: "{{ params.thing }}.v1", workflow: "local" },
     });
     expect(JSON.stringify(saved)).not.toContain(repo);
-    await home.run("blueprint", "apply", "mine", "--set", "thing=order", "--repo", repo);
+    await call(home, apply, ["mine"], { set: ["thing=order"], repo });
     const of = (plan: string) => {
       const dir = join(home.dir, "state/plans", plan, "tickets");
       return readdirSync(dir).map((name) => {
@@ -165,25 +173,25 @@ describe("blueprint add", () => {
         return { name, title, description, acceptanceCriteria, scope, skills, type };
       });
     };
-    expect(of("order")).toEqual(JSON.parse(JSON.stringify(of("invoice")).replaceAll("invoice", "order")));
-    expect(of("order").find(({ name }) => name === "DATA.json")?.description).toContain("tpl: {{ text }} {% if %}");
-    expect(await home.run("blueprint", "add", "mine", "invoice")).toMatchObject({ code: 4, stderr: expect.stringContaining("--force") });
-    expect(await home.run("blueprint", "add", "mine", "invoice", "--force")).toMatchObject({ code: 0 });
+    expect(of("order.v1")).toEqual(JSON.parse(JSON.stringify(of("invoice.v1")).replaceAll("invoice", "order")));
+    expect(of("order.v1").find(({ name }) => name === "DATA.json")?.description).toContain("tpl: {{ text }} {% if %} GET /{order}");
+    expect(await call(home, add, ["mine", "invoice.v1"])).toMatchObject({ ending: "conflict", stderr: expect.stringContaining("--force") });
+    expect(await call(home, add, ["mine", "invoice.v1"], { force: true })).toMatchObject({ ending: "ok" });
   });
 
   it("takes a draft or a blueprint from a file, and says what is wrong with any other", async () => {
     const home = makeHome();
     const draft = home.write("draft.yaml", "id: small\ntickets: [{ id: A, title: Do it }]\n");
-    expect((await home.run("blueprint", "add", "small", draft)).stdout).toContain("blueprints/small.yaml");
-    expect(await home.run("blueprint", "add", "again", join(home.dir, "blueprints/small.yaml"))).toMatchObject({
+    expect((await call(home, add, ["small", draft])).stdout).toContain("blueprints/small.yaml");
+    expect(await call(home, add, ["again", join(home.dir, "blueprints/small.yaml")])).toMatchObject({
       stdout: expect.stringContaining("again.yaml"),
     });
-    expect(await home.run("blueprint", "add", "bad", home.write("bad.yaml", "id: x\ntickets: []\n"))).toMatchObject({
-      code: 8,
+    expect(await call(home, add, ["bad", home.write("bad.yaml", "id: x\ntickets: []\n")])).toMatchObject({
+      ending: "invalid",
       stderr: expect.stringMatching(/bad\.yaml:2:10 {2}tickets: must not be empty/),
     });
-    expect(await home.run("blueprint", "add", "Bad Name", draft)).toMatchObject({ code: 2 });
-    expect(await home.run("blueprint", "add", "none", "./none.yaml")).toMatchObject({ code: 3 });
-    expect(await home.run("blueprint", "add", "none", "noplan")).toMatchObject({ code: 3 });
+    expect(await call(home, add, ["Bad Name", draft])).toMatchObject({ ending: "usage" });
+    expect(await call(home, add, ["none", "./none.yaml"])).toMatchObject({ ending: "notFound" });
+    expect(await call(home, add, ["none", "noplan"])).toMatchObject({ ending: "notFound" });
   });
 });

@@ -11,11 +11,13 @@ import { findingsError, readYamlFile } from "../inputs/yaml-file.ts";
 import { findPlan } from "../planner/change-plan.ts";
 import { checkBlueprints } from "../planner/check-blueprints.ts";
 import { draftSummary } from "../planner/draft-summary.ts";
+import { repoAround } from "../planner/find-repos.ts";
 import { planDraftOf } from "../planner/plan-draft.ts";
-import { settleDraft } from "../planner/settle-draft.ts";
+import { settleDraft, usualWorkflow } from "../planner/settle-draft.ts";
 import { findingsOf, writePlan } from "../planner/write-plan.ts";
 import { benchOf } from "./bench.ts";
 import type { CommandModule, Ending } from "./command.ts";
+import { isPlanId } from "./draft-file.ts";
 import { columns, oneLine, printData, printLine } from "./print.ts";
 import { findingsEnding, printFindings } from "./workflow.ts";
 
@@ -54,9 +56,11 @@ interface ApplyOptions {
 export const apply: CommandModule = {
   async run(context: Context, [name = ""]: string[], options: ApplyOptions): Promise<Ending> {
     const config = await context.config();
-    const { draft: made, place } = applyBlueprint(config.blueprintDirs, name, pairs(options.set ?? [], "--set"));
     const { id, repo, workflow } = options;
-    const draft = { ...made, ...(id ? { id } : {}), ...(repo ? { repo } : {}), ...(workflow ? { workflow } : {}) };
+    const instead = { ...(id ? { id } : {}), ...(repo ? { repo } : {}), ...(workflow ? { workflow } : {}) };
+    const { draft: made, place } = applyBlueprint(config.blueprintDirs, name, pairs(options.set ?? [], "--set"), instead);
+    const here = made.repo === undefined ? repoAround(context.cwd) : undefined;
+    const draft = { ...made, ...(here === undefined ? {} : { repo: here }), workflow: made.workflow ?? usualWorkflow };
     // Whoever types this has not seen the plan: it is a draft, and nobody is asked.
     const { person: _, ...bench } = benchOf(context, config, { approved: false });
     const settled = settleDraft(draft, bench.cwd);
@@ -115,9 +119,9 @@ interface From {
   params: Record<string, string>;
 }
 
-/** A name with a slash or an ending is a file: a draft, or a blueprint of somebody else. Any other is a plan. */
+/** What is no plan is a file: a draft, or a blueprint of somebody else. */
 function blueprintFrom(context: Context, config: Config, { name, from, params }: From): BlueprintFile {
-  if (!/[/.]/.test(from)) return blueprintOf(name, planDraftOf(findPlan(benchOf(context, config, { approved: false }), from)), params);
+  if (isPlanId(from)) return blueprintOf(name, planDraftOf(findPlan(benchOf(context, config, { approved: false }), from)), params);
   const file = resolve(context.cwd, from);
   if (!statSync(file, { throwIfNoEntry: false })?.isFile()) throw new UserError(`There is no file ${file}.`, { exit: "notFound" });
   const draft = readYamlFile(file, PlanDraft);

@@ -1,8 +1,11 @@
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { createContext } from "../app.ts";
+import { UserError } from "../domain/errors.ts";
 import { compileCache } from "../testing/home.ts";
 import { tempDir } from "../testing/temp.ts";
+import type { CommandModule, Ending } from "./command.ts";
 
 const cli = join(import.meta.dirname, "..", "cli.ts");
 
@@ -55,6 +58,33 @@ export function makeHome(): Home {
   write("config.yaml", "defaultAgent: claude\nagents:\n  claude: { command: claude }\npollInterval: 0.2\n");
   write("workflows/flow.yaml", flow);
   return { dir, env, argv, run: (...args) => runWith({}, ...args), runWith, write };
+}
+
+/** What a command called in this process came to. */
+export interface Called {
+  ending: Ending;
+  stdout: string;
+  stderr: string;
+}
+
+/** Calls what is behind a command, with what the parser would give it, in this process: for whatever is not about the command line. */
+export async function call(
+  home: Home,
+  { run }: Pick<CommandModule, "run">,
+  args: string[],
+  options: Record<string, unknown> = {},
+): Promise<Called> {
+  const texts = { stdout: "", stderr: "" };
+  const output = (name: "stdout" | "stderr") => ({ write: (text: string) => (texts[name] += text) });
+  const { env } = home;
+  const parts = { env, cwd: dirname(home.dir), version: "0", stdout: output("stdout"), stderr: output("stderr"), options: {} };
+  try {
+    return { ending: await run(createContext(parts), args, options), ...texts };
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    const hint = error.hint === undefined ? "" : `hint:  ${error.hint}\n`;
+    return { ending: error.exit, stdout: texts.stdout, stderr: `${texts.stderr}error: ${error.message}\n${hint}` };
+  }
 }
 
 const flow = `name: flow

@@ -18,6 +18,11 @@ export interface ReadInput<T> {
   place: Place;
 }
 
+/** Whether an argument names a plan rather than a file: a plan's id has no slash and no ending that texts have. */
+export function isPlanId(name: string): boolean {
+  return name !== "-" && !name.includes("/") && !/\.(ya?ml|json)$/i.test(name);
+}
+
 /** Reads a file, or standard input for "-". UserError when there is none or it cannot be read. */
 export async function readInput(context: Context, name: string): Promise<{ text: string; file: string }> {
   if (name === "-") return { text: await readStream(process.stdin), file: "(standard input)" };

@@ -585,7 +585,7 @@ export const commands: readonly Command[] = [
     options: [{ flags: "--agent <name>", summary: "who reviews, instead of defaultAgent" }],
     json: true,
     details:
-      "Makes a plan of one ticket with the workflow plan-review and works it, or follows the daemon that does. The plan itself stays as it is. Ends with 0 when it can be worked, 7 when something blocks it; after three rounds a person decides.",
+      "Makes a plan of one ticket with the workflow plan-review and works it, or follows the daemon that does. The plan itself stays as it is. Ends with 0 when it can be worked, 7 when something blocks it; after three verdicts a person decides. A review that was interrupted is gone on with.",
     examples: ["orchestrator plan review auth", "orchestrator plan review auth --agent codex --json"],
     load: () => import("./plan-review.ts"),
   },
@@ -691,15 +691,15 @@ export const commands: readonly Command[] = [
     options: [
       { flags: "--set <key=value...>", summary: "the value of a parameter" },
       { flags: "--id <plan>", summary: "the id of the plan, instead of the blueprint's" },
-      { flags: "--repo <path>", summary: "the repository that the plan is for" },
-      { flags: "--workflow <name>", summary: "the workflow of the plan" },
+      { flags: "--repo <path>", summary: "the repository that the plan is for (default: the blueprint's, else the one that you are in)" },
+      { flags: "--workflow <name>", summary: "the workflow of the plan (default: the blueprint's, else local)" },
       { flags: "--dry-run", summary: "show the plan and write nothing" },
     ],
     json: true,
     details:
       "Writes a draft, which nobody works before it is approved. Ends with 8 when the values make no valid plan; nothing is written then.",
     examples: [
-      "orchestrator blueprint apply crud-resource --set resource=invoice 'fields=number: text, total: money' --repo ~/src/app --workflow local --dry-run",
+      "orchestrator blueprint apply crud-resource --set resource=invoice 'fields=number: text, total: money' --repo ~/src/app --dry-run",
     ],
     load: async () => (await import("./blueprint.ts")).apply,
   },

@@ -1,8 +1,12 @@
 import { execFileSync } from "node:child_process";
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, it } from "vitest";
-import { type Home, makeHome } from "./cli-fixture.ts";
+import { loadConfig } from "../inputs/config.ts";
+import { readPlans } from "../planner/read-plans.ts";
+import { planText } from "../planner/show-plan.ts";
+import { call, type Home, makeHome } from "./cli-fixture.ts";
+import * as review from "./plan-review.ts";
 
 /** A home whose agent runs a bash script, with a draft of one ticket beside its repository. */
 function homeWithDraft(script: string): Home {
@@ -28,22 +32,37 @@ function homeWithDraft(script: string): Home {
     ticketId: "LOGIN-1",
     title: "A form",
     acceptanceCriteria: ["A test signs in"],
+    skills: ["testing"],
   });
   return home;
 }
 
-const say = (verdict: string, findings: object[]) => `echo '${JSON.stringify({ verdict, summary: "Looked at it.", findings })}'`;
+/** A review of the plan "login" that was made before. */
+function earlierReview(home: Home, planId: string, fields: object): void {
+  const repo = join(dirname(home.dir), "app");
+  const tickets = [{ ticketId: "REVIEW", order: 1 }];
+  home.write(`state/plans/${planId}/plan.json`, { id: planId, name: 'Review of plan "login"', repo, workflow: "plan-review", tickets });
+  home.write(`state/plans/${planId}/tickets/REVIEW.json`, { planId, ticketId: "REVIEW", ...fields });
+}
 
-it("a plan without faults is approved, and how to go on is said", async () => {
+const say = (verdict: string, findings: object[]) => `echo '${JSON.stringify({ verdict, summary: "Looked at it.", findings })}'`;
+const plansIn = (home: Home) => readdirSync(join(home.dir, "state/plans")).toSorted();
+
+it("a plan without faults is approved, how to go on is said, and a review that was begun is gone on with", async () => {
   const home = homeWithDraft(
-    `grep -q 'People can sign in' "$HOME/prompt" && grep -q 'A test signs in' "$HOME/prompt" || exit 1
+    `for text in 'People can sign in' 'A test signs in' 'skills testing'; do grep -q "$text" "$HOME/prompt" || exit 1; done
 ${say("approved_with_comments", [{ severity: "suggestion", file: "LOGIN-1", message: "Name the route." }])}`,
   );
-  expect(await home.run("plan", "review", "login")).toMatchObject({
-    code: 0,
+  const { config } = loadConfig({ env: home.env, cwd: home.dir });
+  const view = readPlans(config).world.plans.get("login");
+  earlierReview(home, "review-login-1", { title: "A review", description: view && planText(view) });
+  earlierReview(home, "review-login-2", { title: "A review", description: "The plan as it was before." });
+  expect(await call(home, review, ["login"])).toMatchObject({
+    ending: "ok",
     stdout: "approved, with suggestions: Looked at it.\n- suggestion: LOGIN-1: Name the route.\n",
     stderr: expect.stringContaining("The plan can be worked: orchestrator plan approve login, then orchestrator daemon"),
   });
+  expect(plansIn(home)).toEqual(["login", "review-login-1", "review-login-2"]);
 }, 60_000);
 
 it("a blocking finding asks for changes, three times at most, and the plan stays as it was", async () => {
@@ -57,22 +76,26 @@ it("a blocking finding asks for changes, three times at most, and the plan stays
     verdict: "fail",
     findings: [{ severity: "blocking", file: "LOGIN-1", message: "It has no scope." }],
   });
-  await home.run("plan", "review", "login");
-  expect(await home.run("plan", "review", "login")).toMatchObject({ code: 7, stderr: expect.stringContaining("a person has to decide") });
-  expect(await home.run("plan", "review", "login")).toMatchObject({
-    code: 4,
+  earlierReview(home, "review-login-2", { status: "needs_attention" });
+  earlierReview(home, "review-login-3", { status: "complete" });
+  expect(await call(home, review, ["login"])).toMatchObject({
+    ending: "needsAttention",
+    stderr: expect.stringContaining("a person has to decide"),
+  });
+  expect(plansIn(home)).toEqual(["login", ...[1, 2, 3, 4].map((n) => `review-login-${n}`)]);
+  expect(await call(home, review, ["login"])).toMatchObject({
+    ending: "conflict",
     stderr: expect.stringContaining("was reviewed 3 times already"),
   });
-  const [plan] = JSON.parse((await home.run("status", "--json")).stdout).filter(({ id }: { id: string }) => id === "login");
-  expect(plan.plan.status).toBe("draft");
+  expect(JSON.parse(readFileSync(join(home.dir, "state/plans/login/plan.json"), "utf8")).status).toBe("draft");
 }, 120_000);
 
 it("P8 a review without a verdict is none", async () => {
   const silent = homeWithDraft("echo fine");
-  expect(await silent.run("plan", "review", "login")).toMatchObject({
-    code: 7,
+  expect(await call(silent, review, ["login"])).toMatchObject({
+    ending: "needsAttention",
     stdout: "",
     stderr: expect.stringContaining("There is no verdict"),
   });
-  expect(await silent.run("plan", "review", "nologin")).toMatchObject({ code: 3 });
+  expect(await call(silent, review, ["nologin"])).toMatchObject({ ending: "notFound" });
 }, 60_000);

@@ -21,7 +21,7 @@ import { planGraph } from "../views/plan-graph.ts";
 import { ticketRow } from "../views/rows.ts";
 import { benchOf } from "./bench.ts";
 import type { CommandModule, Ending } from "./command.ts";
-import { readDraft, readInput } from "./draft-file.ts";
+import { isPlanId, readDraft, readInput } from "./draft-file.ts";
 import { carryOut, userOf } from "./intents.ts";
 import { counted, printable, printData, printLine } from "./print.ts";
 import { countText, findingsEnding, printFindings } from "./workflow.ts";
@@ -87,11 +87,6 @@ export const lint: CommandModule = {
     return findingsEnding(findings, options);
   },
 };
-
-/** A plan's id has no slash and no ending that texts have. */
-function isPlanId(name: string): boolean {
-  return name !== "-" && !name.includes("/") && !/\.(ya?ml|json)$/i.test(name);
-}
 
 async function findingsOfFile(context: Context, name: string, bench: Bench): Promise<Finding[]> {
   const { value, findings, place } = await readDraft(await readInput(context, name), bench);

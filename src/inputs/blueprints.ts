@@ -48,11 +48,19 @@ export interface Applied {
   place(problem: Problem): Finding;
 }
 
+/** What whoever applies a blueprint says in place of it. */
+type Instead = Partial<Pick<PlanDraft, "id" | "repo" | "workflow">>;
+
 /**
  * The draft that a blueprint makes of these values. A name, a value that is missing or not known, and a blueprint with errors are a
  * UserError.
  */
-export function applyBlueprint(dirs: readonly string[], name: string, values: Readonly<Record<string, string>>): Applied {
+export function applyBlueprint(
+  dirs: readonly string[],
+  name: string,
+  values: Readonly<Record<string, string>>,
+  instead: Instead = {},
+): Applied {
   const source = findBlueprint(dirs, name);
   const { findings } = lintBlueprint(source);
   if (source.value === undefined || findings.some(({ severity }) => severity === "error")) {
@@ -76,9 +84,10 @@ export function applyBlueprint(dirs: readonly string[], name: string, values: Re
     });
   }
   const given = Object.fromEntries(Object.entries(params).map(([key, param]) => [key, values[key] ?? param.default ?? ""]));
-  const { draft, problems } = renderPlan(source.value, given);
+  const { draft, problems } = renderPlan(source.value, given, instead);
   if (draft === undefined) {
-    throw findingsError(`With these values the blueprint "${name}" makes no plan:`, problems.map(source.place), "choose other values");
+    const hint = "choose other values; --id takes the place of the id";
+    throw findingsError(`With these values the blueprint "${name}" makes no plan:`, problems.map(source.place), hint);
   }
   return { draft, place: placeOf(source) };
 }
@@ -149,9 +158,9 @@ interface Rendered {
 }
 
 /** The draft of a blueprint with these values, or what keeps it from being one. */
-function renderPlan(blueprint: BlueprintFile, params: Record<string, string>): Rendered {
+function renderPlan(blueprint: BlueprintFile, params: Record<string, string>, instead: Instead = {}): Rendered {
   const problems: Problem[] = [];
-  const raw = mapStrings(
+  const rendered = mapStrings(
     blueprint.plan,
     (text, path) => {
       try {
@@ -164,6 +173,7 @@ function renderPlan(blueprint: BlueprintFile, params: Record<string, string>): R
     ["plan"],
   );
   if (problems.length > 0) return { problems };
+  const raw = { ...(rendered as object), ...instead };
   const parsed = PlanDraft.safeParse(raw);
   const found = problemsOf(PlanDraft, raw, parsed.error?.issues ?? []).map((problem) => ({ ...problem, path: ["plan", ...problem.path] }));
   return parsed.success ? { draft: parsed.data, problems: found } : { problems: found };
@@ -247,7 +257,8 @@ function mapStrings(value: unknown, change: (text: string, path: Path) => string
 /** A text as a template that gives it back: values become their parameters, and braces that mean nothing stay so. */
 function asTemplate(text: string, values: readonly [string, string][]): string {
   const [first, ...rest] = values;
-  if (first === undefined) return text.replace(/\{[{%#]/g, '{{ "$&" }}');
+  // A brace at the end may come to stand before those of a parameter.
+  if (first === undefined) return text.replace(/\{(?:[{%#]|$)/g, '{{ "$&" }}');
   const [key, value] = first;
   return text
     .split(value)

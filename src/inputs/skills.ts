@@ -44,14 +44,12 @@ export interface Skill {
 
 /** Every skill of the search path by name. A folder that does not exist holds none; one that cannot be read is a UserError. */
 export function listSkills(dirs: readonly string[]): Skill[] {
-  const listed = new Map<string, Skill>();
-  for (const file of dirs.flatMap(skillFiles)) {
-    const name = basename(dirname(file));
-    const known = listed.get(name);
-    if (known) known.shadows.push(file);
-    else listed.set(name, readSkill(file));
-  }
-  return [...listed.values()].toSorted((a, b) => a.name.localeCompare(b.name));
+  return [...findSkills(dirs).values()].map(readSkill).toSorted((a, b) => a.name.localeCompare(b.name));
+}
+
+/** The files of each name, the one that counts first. */
+function findSkills(dirs: readonly string[]): Map<string, string[]> {
+  return Map.groupBy(dirs.flatMap(skillFiles), (file) => basename(dirname(file)));
 }
 
 /** The skills that a planner is to have, without those that are broken. */
@@ -67,17 +65,18 @@ export function skillIndex(skills: readonly Skill[]): string {
 /** What is wrong with names of skills, and which of them: missing or broken ones, or all of them too long for a prompt. */
 export function skillProblems(dirs: readonly string[], names: readonly string[]): { index?: number; message: string; fix: string }[] {
   if (names.length === 0) return [];
-  const all = listSkills(dirs);
+  const files = findSkills(dirs);
+  const skills = named(files, names);
   const problems = names.flatMap((name, index) => {
-    const skill = all.find((known) => known.name === name);
+    const skill = skills.get(name);
     if (skill && isUsable(skill)) return [];
     if (skill) return [{ index, message: `the skill "${name}" (${skill.file}) has errors`, fix: `orchestrator skill lint ${name}` }];
-    const known = all.map((other) => other.name);
+    const known = [...files.keys()].toSorted();
     const near = didYouMean(name, known);
     const fix = near === undefined ? `known: ${known.join(", ")}; yours go into ${dirs[0]}` : `did you mean "${near}"?`;
     return [{ index, message: `there is no skill "${name}" in ${dirs.join(" or ")}`, fix }];
   });
-  const size = problems.length > 0 ? 0 : Buffer.byteLength(section(all, names));
+  const size = problems.length > 0 ? 0 : Buffer.byteLength(section(skills.values()));
   if (size <= skillsLimit) return problems;
   const message = `the skills come to ${size} bytes; a prompt takes ${skillsLimit}`;
   return [{ message, fix: "name fewer of them, or shorten your own" }];
@@ -91,31 +90,38 @@ export function skillsText(dirs: readonly string[], names: readonly string[]): s
   if (names.length === 0) return "";
   const [first] = skillProblems(dirs, names);
   if (first) throw new UserError(`Skills for this prompt: ${first.message}.`, { exit: "invalid", hint: first.fix });
-  return section(listSkills(dirs), names);
+  return section(named(findSkills(dirs), names).values());
 }
 
-function section(all: readonly Skill[], names: readonly string[]): string {
-  const texts = [...new Set(names)].flatMap((name) => {
-    const skill = all.find((known) => known.name === name);
-    return skill ? [`### Skill: ${name}\n\n${deeper(skill.body.trim())}`] : [];
-  });
+/** The skills of these names that there are, each once, in the order named. */
+function named(files: ReadonlyMap<string, string[]>, names: readonly string[]): Map<string, Skill> {
+  return new Map(
+    names.flatMap((name): [string, Skill][] => {
+      const found = files.get(name);
+      return found ? [[name, readSkill(found)]] : [];
+    }),
+  );
+}
+
+function section(skills: Iterable<Skill>): string {
+  const texts = [...skills].map(({ name, body }) => `### Skill: ${name}\n\n${deeper(body.trim())}`);
   const head = "What has been learned about work of this kind. Where the ticket or the repository says otherwise, they win.";
   return ["## Skills", head, ...texts].join("\n\n");
 }
 
-/** Reads a SKILL.md and checks it. Never throws for what is in it. */
-function readSkill(file: string): Skill {
+/** Reads the first of these SKILL.md and checks it. Never throws for what is in it. */
+function readSkill([file = "", ...shadows]: readonly string[]): Skill {
   const folder = basename(dirname(file));
-  const nothing = { name: folder, description: "", for: "either", file, body: "", shadows: [] } as const;
+  const nothing = { name: folder, description: "", for: "either", file, body: "", shadows } as const;
   const read = readTextFile(file);
   if (!("text" in read)) {
     const fix = "make it a readable UTF-8 text file of at most 1 MiB";
-    return { ...nothing, shadows: [], findings: [problem(file, 1, "unreadable", read.message, fix)] };
+    return { ...nothing, findings: [problem(file, 1, "unreadable", read.message, fix)] };
   }
   const parts = /^---\r?\n([\s\S]*?)^---[ \t]*(?:\r?\n|$)([\s\S]*)/m.exec(read.text);
   if (parts?.index !== 0) {
     const fix = "begin the file with ---, name:, description: and ---";
-    return { ...nothing, shadows: [], findings: [problem(file, 1, "front-matter", "there is no front matter", fix)] };
+    return { ...nothing, findings: [problem(file, 1, "front-matter", "there is no front matter", fix)] };
   }
   const [, front = "", body = ""] = parts;
   // The empty line stands for the first ---, so that lines count as in the file.
@@ -142,7 +148,7 @@ function readSkill(file: string): Skill {
   findings.push(...deadLinks(file, body, bodyLine));
   const { description = "", metadata } = yaml.value ?? {};
   if (metadata?.for === "worker") findings.push(...missingSections(file, body, bodyLine));
-  return { ...nothing, description, for: metadata?.for ?? "either", body, shadows: [], findings: sortFindings(findings) };
+  return { ...nothing, description, for: metadata?.for ?? "either", body, findings: sortFindings(findings) };
 }
 
 function isUsable({ findings }: Skill): boolean {

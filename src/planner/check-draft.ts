@@ -25,7 +25,7 @@ export interface DraftFacts {
   branches: ReadonlyMap<string, Trouble>;
   /** Branches of open tickets of other plans, by `branchKey`: which ticket has it. */
   takenBranches: ReadonlyMap<string, string>;
-  /** Skills that tickets name and cannot be given. */
+  /** Skills that tickets name and cannot be given, by name; and what is too much for a prompt, by `skillsKey`. */
   skills?: ReadonlyMap<string, Trouble>;
   /** Why worktrees cannot be kept where the draft says. */
   worktreeRoot?: Trouble;
@@ -33,6 +33,11 @@ export interface DraftFacts {
 
 /** Gives a finding its place; the default names the field alone. */
 export type Place = (problem: Problem) => Finding;
+
+/** Names skills that are given together. */
+export function skillsKey(names: readonly string[]): string {
+  return names.join("\n");
+}
 
 /** Names a branch of a repository, whatever path leads there. */
 export function branchKey(repoId: string, branch: string): string {
@@ -95,10 +100,7 @@ function ticketProblems(draft: PlanDraft, facts: DraftFacts): Problem[] {
     const at = (field: keyof TicketDraft) => ["tickets", i, field];
     problems.push(...textProblems(ticket, ["tickets", i]));
     if (ticket.agent !== undefined) problems.push(...agentProblems(ticket.agent, at("agent"), facts));
-    for (const [j, skill] of (ticket.skills ?? []).entries()) {
-      const trouble = facts.skills?.get(skill);
-      if (trouble) problems.push(error("skill", [...at("skills"), j], trouble.message, trouble.fix));
-    }
+    problems.push(...skillProblems(ticket.skills ?? [], at("skills"), facts));
     if (ticket.repo !== undefined) problems.push(...repoProblems(ticket.repo, at("repo"), facts));
     else if (draft.repo === undefined) {
       problems.push(
@@ -119,6 +121,15 @@ function ticketProblems(draft: PlanDraft, facts: DraftFacts): Problem[] {
     }
   }
   return [...problems, ...branchProblems(draft, facts)];
+}
+
+function skillProblems(names: readonly string[], path: Problem["path"], { skills }: DraftFacts): Problem[] {
+  const problems = names.flatMap((name, i) => {
+    const trouble = skills?.get(name);
+    return trouble ? [error("skill", [...path, i], trouble.message, trouble.fix)] : [];
+  });
+  const together = problems.length > 0 ? undefined : skills?.get(skillsKey(names));
+  return together ? [error("skill", path, together.message, together.fix)] : problems;
 }
 
 /** What is wrong with ids and blockers, from these alone. */

@@ -10,7 +10,7 @@ import { checkWorktreePath, checkWorktreeRoot } from "../git/worktree-place.ts";
 import { skillProblems } from "../inputs/skills.ts";
 import { listWorkflows } from "../inputs/workflows.ts";
 import { takenPlanIds } from "../state/new-plan.ts";
-import { branchKey, type DraftFacts, type Trouble } from "./check-draft.ts";
+import { branchKey, type DraftFacts, skillsKey, type Trouble } from "./check-draft.ts";
 import { readPlans } from "./read-plans.ts";
 import type { Bench } from "./tool.ts";
 
@@ -78,14 +78,16 @@ function workflowFacts(draft: PlanDraft, config: Bench["config"]): DraftFacts["w
   );
 }
 
-/** Skills that a draft names and that nobody can be given. */
+/** Skills that a draft names and that nobody can be given; lists of them that are too long, by `skillsKey`. */
 export function skillFacts({ tickets }: PlanDraft, { skillsDirs }: Bench["config"]): Map<string, Trouble> {
-  const named = [...new Set(tickets.flatMap(({ skills = [] }) => skills))];
+  const lists = new Map(tickets.map(({ skills = [] }) => [skillsKey(skills), skills]));
   return new Map(
-    skillProblems(skillsDirs, named).flatMap(({ index, message, fix }) => {
-      const name = index === undefined ? undefined : named[index];
-      return name === undefined ? [] : [[name, { message, fix }]];
-    }),
+    [...lists].flatMap(([key, names]) =>
+      skillProblems(skillsDirs, names).map(({ index, message, fix }): [string, Trouble] => {
+        const name = index === undefined ? undefined : names[index];
+        return [name ?? key, { message, fix }];
+      }),
+    ),
   );
 }
 

@@ -13,12 +13,9 @@ import { keyOf, type Mapped, mapItems, originOf, planIdOf } from "./map-items.ts
 import { type OpenedSource, openSource } from "./open-source.ts";
 import { editedDraft, planDraftOf } from "./plan-draft.ts";
 import { readPlans } from "./read-plans.ts";
-import { settleDraft } from "./settle-draft.ts";
+import { settleDraft, usualWorkflow } from "./settle-draft.ts";
 import type { Bench } from "./tool.ts";
 import { findingsOf } from "./write-plan.ts";
-
-/** The workflow of plans for which nobody names one: the one of the program that needs nothing but git. */
-const usualWorkflow = "local";
 
 export interface ImportOptions {
   /** Id of the plan; otherwise its group or source names it. */

@@ -1,6 +1,9 @@
 import { resolve } from "node:path";
 import type { PlanDraft, TicketDraft } from "../domain/draft.ts";
 
+/** The workflow of plans for which nobody names one: the one of the program that needs nothing but git. */
+export const usualWorkflow = "local";
+
 /** A draft as it is checked and written: paths are whole ones, and no blocker is named twice. */
 export function settleDraft(draft: PlanDraft, cwd: string): PlanDraft {
   const { repo, worktreeRoot } = draft;

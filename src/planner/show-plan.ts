@@ -25,7 +25,7 @@ export function planText(view: PlanView): string {
 function ticketText(view: PlanView, ticketId: string): string[] {
   const ticket = view.tickets.get(ticketId);
   if (!ticket) return [`${ticketId} [unreadable] ${view.broken.get(ticketId) ?? "it has no file"}`];
-  const { title, description, acceptanceCriteria, scope, type, priority, workflow, repo, agent, source, error } = ticket;
+  const { title, description, acceptanceCriteria, scope, type, priority, workflow, repo, agent, skills, source, error } = ticket;
   const after = planEntry(view.plan, ticketId)?.blockedBy ?? [];
   const facts = [
     ...(type ? [type] : []),
@@ -33,6 +33,7 @@ function ticketText(view: PlanView, ticketId: string): string[] {
     ...(workflow ? [`workflow ${workflow}`] : []),
     ...(repo ? [`repo ${repo}`] : []),
     ...(agent ? [`agent ${agent}`] : []),
+    ...(skills.length > 0 ? [`skills ${skills.join(", ")}`] : []),
     ...(after.length > 0 ? [`after ${after.join(", ")}`] : []),
     ...(source ? [`from ${source.kind} ${source.id}`] : []),
   ];
