@@ -191,6 +191,10 @@ describe("blueprint add", () => {
       stderr: expect.stringMatching(/bad\.yaml:2:10 {2}tickets: must not be empty/),
     });
     expect(await call(home, add, ["Bad Name", draft])).toMatchObject({ ending: "usage" });
+    expect(await call(home, add, ["odd", draft], { param: ["thing=elsewhere"] })).toMatchObject({
+      ending: "usage",
+      stderr: expect.stringContaining('The plan has "elsewhere" nowhere'),
+    });
     expect(await call(home, add, ["none", "./none.yaml"])).toMatchObject({ ending: "notFound" });
     expect(await call(home, add, ["none", "noplan"])).toMatchObject({ ending: "notFound" });
   });

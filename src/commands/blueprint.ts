@@ -100,6 +100,14 @@ export const add: CommandModule = {
     const blueprint = blueprintFrom(context, config, { name, from, params });
     const valid = BlueprintFile.shape.name.safeParse(name);
     if (!valid.success) throw new UserError(`"${name}" is no name: ${valid.error.issues[0]?.message}.`, { exit: "usage" });
+    const text = JSON.stringify(blueprint.plan);
+    const unused = Object.keys(params).find((key) => !text.includes(`{{ params.${key} }}`));
+    if (unused !== undefined) {
+      throw new UserError(`The plan has ${JSON.stringify(params[unused])} nowhere, so nothing would read --param ${unused}.`, {
+        exit: "usage",
+        hint: "write the text as the plan has it, or leave the parameter out",
+      });
+    }
     const file = blueprintFile(config.blueprintDirs, name);
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     write(file, stringify(blueprint, { lineWidth: 120 }), options.force ?? false);

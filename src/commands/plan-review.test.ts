@@ -98,4 +98,8 @@ it("P8 a review without a verdict is none", async () => {
     stderr: expect.stringContaining("There is no verdict"),
   });
   expect(await call(silent, review, ["nologin"])).toMatchObject({ ending: "notFound" });
+  expect(await call(silent, review, ["login"], { agent: "nobody" })).toMatchObject({
+    ending: "invalid",
+    stderr: expect.stringMatching(/^error: The review cannot be made\.\n- error: agent: there is no agent "nobody".*\n.*\n$/),
+  });
 }, 60_000);

@@ -51,7 +51,8 @@ export async function run(context: Context, [planId = ""]: string[], options: { 
   };
   const written = begun ? undefined : await writePlan(review, bench);
   if (written && written.result !== "written") {
-    throw new UserError(["The review cannot be made.", ...findingLines(written.findings)].join("\n"), { exit: "invalid" });
+    const errors = written.findings.filter(({ severity }) => severity === "error");
+    throw new UserError(["The review cannot be made.", ...findingLines(errors)].join("\n"), { exit: "invalid" });
   }
   // What it says of itself is talk here: the answer is the verdict.
   const ending = await runTicket({ ...context, stdout: { write: (text: string) => context.say(text.trimEnd()) } }, [review.id, ticketId]);
