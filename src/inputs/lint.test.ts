@@ -313,7 +313,7 @@ describe("whatever stands in the file", () => {
     put: fc.oneof(fc.constantFrom(...scraps), fc.string({ maxLength: 8, unit: "binary" })),
   });
 
-  it("1,000 mutations never throw and always have file, line, column, message and fix", () => {
+  it("mutations never throw, and what is found always has file, line, column, message and fix", () => {
     const dir = tempDir();
     const file = join(dir, "m.yaml");
     // Without templates to render: those are not what is mutated, and they take most of the time.
@@ -329,7 +329,7 @@ describe("whatever stands in the file", () => {
         // One look at all that are not: an assertion for each finding takes most of the time.
         expect(lintWorkflowFile(file, dirs, tools).filter((f) => !isWhole(f))).toEqual([]);
       }),
-      { numRuns: 1000 },
+      { numRuns: 200 },
     );
   }, 120_000);
 });
