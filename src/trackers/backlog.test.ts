@@ -104,6 +104,29 @@ describe("a section of a Markdown file", () => {
     ]);
   });
 
+  it("keeps the order of the file, whatever its lists count", async () => {
+    const { items } = await world("# Backlog\n## P0\n1. a\n2. b\n## P1\n1. c\n2. d\n").read();
+    expect(items.map(({ title, order, number }) => [title, order, number])).toEqual([
+      ["a", 1, 1],
+      ["b", 2, 2],
+      ["c", 3, 1],
+      ["d", 4, 2],
+    ]);
+  });
+
+  it("knows an item by its words without those in brackets that say what comes before it", async () => {
+    const { file, read } = world(
+      "# Backlog\n- [ ] Pay by card (after the login) #web [bug]\n- **Pay by fax** (after T-1): with paper\n- Pay [after T-1]\n- Pay soon #web (blocked by T-1)\n",
+    );
+    const { items } = await read();
+    expect(items.map(({ source, title, body, labels }) => [source.id.slice(file.length), title, body, labels])).toEqual([
+      ["#pay-by-card", "Pay by card (after the login)", "", ["bug", "web"]],
+      ["#pay-by-fax", "Pay by fax (after T-1)", "with paper", []],
+      ["#pay", "Pay [after T-1]", "", []],
+      ["#pay-soon", "Pay soon (blocked by T-1)", "", ["web"]],
+    ]);
+  });
+
   it("finds the section by its words or its anchor, and ends where the next one of its level begins", async () => {
     const text = "# A\n- a\n## Was nun? (Q3)\n- b\n#### deeper\n- c\n## Next\n- d\n";
     expect(await titles(text, "was nun? (q3)")).toEqual([
