@@ -55,7 +55,10 @@ export function splitTitle(title: string): { title: string; before: string } {
     before.push(whole);
     return "";
   });
-  const plain = `${left}${title.slice(2000)}`.replace(/\s+([:,.;])/g, "$1").replace(/\s+/g, " ").trim();
+  const plain = `${left}${title.slice(2000)}`
+    .replace(/\s+([:,.;])/g, "$1")
+    .replace(/\s+/g, " ")
+    .trim();
   return plain === "" || before.length === 0 ? { title, before: "" } : { title: plain, before: before.join(" ") };
 }
 
