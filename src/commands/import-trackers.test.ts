@@ -49,8 +49,7 @@ describe("GitHub, through the real gh", () => {
     expect(second.findings.filter(({ rule }) => rule === "gone-at-source")).toMatchObject([
       { file: "https://github.localhost/acme/widgets/issues/7", message: expect.stringMatching(/^ticket "GH-7": it has not ended/) },
     ]);
-    const third = await runCli(home, "import", "github:acme/widgets", "--json");
-    expect(JSON.parse(third.stdout).data).toMatchObject({ result: "unchanged", added: [], changed: [] });
+    expect(await importSource("github:acme/widgets", {}, bench)).toMatchObject({ result: "unchanged", added: [], changed: [] });
     expect(home.plan("acme-widgets").tickets).toHaveLength(201);
   });
 
