@@ -1,6 +1,11 @@
 import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { type ImportOptions, importSource } from "../planner/import-source.ts";
+import { readPlans } from "../planner/read-plans.ts";
+import { syncSources } from "../planner/sync-sources.ts";
+import type { Bench } from "../planner/tool.ts";
+import { testBench } from "../testing/bench.ts";
 import { runCli } from "../testing/daemon.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
 
@@ -29,9 +34,18 @@ function world() {
   return { home, file, write };
 }
 
-async function json(home: TestHome, ...args: string[]) {
-  const { stdout } = await runCli(home, ...args, "--json");
-  return JSON.parse(stdout).data;
+/** What the command does, without its process. */
+function bring(home: TestHome, source: string, options: ImportOptions = {}, more: Partial<Bench> = {}) {
+  return importSource(source, options, testBench(home, { cwd: home.dir, ...more }));
+}
+
+function tell(home: TestHome, planId: string, more: Partial<Bench> = {}) {
+  const bench = testBench(home, more);
+  const { world, index } = readPlans(bench.config);
+  index.close();
+  const view = world.plans.get(planId);
+  if (view === undefined) throw new Error(`there is no plan ${planId}`);
+  return syncSources(view, { closeDone: false, dryRun: false }, bench);
 }
 
 describe("orchestrator import", () => {
@@ -67,7 +81,8 @@ It waits for: orchestrator plan approve core
       source: { kind: "features", id: `${file}#2` },
       status: "queued",
     });
-    expect(await json(home, "import", file)).toMatchObject({ result: "unchanged", planId: "core", added: [], changed: [] });
+    const second = await runCli(home, "import", file, "--json");
+    expect(JSON.parse(second.stdout).data).toMatchObject({ result: "unchanged", planId: "core", added: [], changed: [] });
     expect(home.plan("core").tickets).toHaveLength(2);
   });
 
@@ -95,10 +110,10 @@ Nothing was written: this is what it would come to.
       { ticketId: "F-9", source: { kind: "features", id: `${file}#9` } },
     ]);
     write([feature(1), feature(2, { dependencies: [1] }), feature(4, { dependencies: [2] }), feature(9, { status: "passed" })]);
-    const args = ["import", file, "--plan", "shop"] as const;
-    expect(await json(home, ...args, "--dry-run")).toMatchObject({ result: "planned", added: ["F-4"], changed: ["own"] });
-    expect(await json(home, ...args)).toMatchObject({ result: "refused", added: [], changed: [] });
-    const done = await json(home, ...args, "--yes");
+    const plan = { plan: "shop" };
+    expect(await bring(home, file, { ...plan, dryRun: true })).toMatchObject({ result: "planned", added: ["F-4"], changed: ["own"] });
+    expect(await bring(home, file, plan)).toMatchObject({ result: "refused", added: [], changed: [] });
+    const done = await bring(home, file, plan, { approved: true });
     expect(done).toMatchObject({
       result: "changed",
       items: { open: 3, done: 1, dropped: 0 },
@@ -117,7 +132,37 @@ Nothing was written: this is what it would come to.
       { ticketId: "F-9" },
       { ticketId: "F-4", blockedBy: ["own"] },
     ]);
-    expect(await json(home, ...args, "--yes")).toMatchObject({ result: "unchanged", added: [], changed: [] });
+    expect(await bring(home, file, plan, { approved: true })).toMatchObject({ result: "unchanged", added: [], changed: [] });
+  });
+
+  it("says which tickets have lost their items", async () => {
+    const { home, file, write } = world();
+    await bring(home, file);
+    write([feature(2)]);
+    const gone = (id: number) => ({
+      severity: "warning",
+      rule: "gone-at-source",
+      file: `${file}#${id}`,
+      message: `ticket "F-${id}": it has not ended, and its item is not among what was read: closed, gone or filtered out`,
+      fix: "take the ticket off the plan, or cancel it, if nobody wants its work any more",
+    });
+    expect((await bring(home, file)).findings).toEqual([gone(1)]);
+    write([]);
+    expect(await bring(home, file, { plan: "core" })).toMatchObject({ result: "nothing", findings: [gone(1), gone(2)] });
+  });
+
+  it("stays with the plan that has the items, whatever they would name it now", async () => {
+    const { home, file, write } = world();
+    await bring(home, file);
+    write([feature(1), feature(5, { category: "web" })]);
+    expect(await bring(home, file)).toMatchObject({ planId: "core", result: "changed", added: ["F-5"] });
+    expect(await bring(home, file, { group: "web" })).toMatchObject({ planId: "core", result: "unchanged" });
+    expect(await bring(home, file, { plan: "other" })).toMatchObject({ planId: "other", result: "written" });
+    await expect(bring(home, file)).rejects.toMatchObject({
+      exit: "conflict",
+      message: "Several plans have tickets of this source: core, other.",
+      hint: "say with --plan which one is meant",
+    });
   });
 
   it("reads every kind of file once, however often it is told to", async () => {
@@ -133,9 +178,9 @@ Nothing was written: this is what it would come to.
       ["repo/text/paragraphs.txt", "paragraphs", expect.any(Array)],
     ];
     for (const [source, plan, ids] of sources) {
-      const first = await json(home, "import", source, "--plan", plan);
+      const first = await bring(home, source, { plan });
       expect([source, first.result, first.added]).toEqual([source, "written", ids]);
-      const second = await json(home, "import", source, "--plan", plan);
+      const second = await bring(home, source, { plan });
       expect([source, second.result, second.added, second.changed]).toEqual([source, "unchanged", [], []]);
       expect(home.plan(plan)).toMatchObject({ status: "draft", repo: home.repo });
     }
@@ -160,32 +205,41 @@ Nothing was written: this is what it would come to.
 hint:  name another plan with --plan; --plan core adds to this one
 `,
     });
-    expect(await json(home, "import", file, "--plan", "core")).toMatchObject({ result: "changed", added: ["F-1", "F-2"] });
-    expect(await json(home, "import", file)).toMatchObject({ result: "unchanged" });
+    expect(await bring(home, file, { plan: "core" })).toMatchObject({ result: "changed", added: ["F-1", "F-2"] });
+    expect(await bring(home, file)).toMatchObject({ result: "unchanged" });
   });
 
   it("takes one group alone", async () => {
     const { home, file, write } = world();
     write([feature(1), feature(2, { category: "web" })]);
-    expect(await json(home, "import", file, "--group", "web")).toMatchObject({ result: "written", planId: "web", added: ["F-2"] });
+    expect(await bring(home, file, { group: "web" })).toMatchObject({ result: "written", planId: "web", added: ["F-2"] });
+    await expect(bring(home, file, { group: "wep" })).rejects.toMatchObject({ exit: "notFound", hint: "it has: core, web" });
   });
 
   it.each([
-    [["import", "repo/none.json"], 3, /There is no file or folder .*none\.json/],
-    [["import", "acme/shop"], 3, /did you mean github:acme\/shop\?/],
-    [["import", "githup:acme/shop"], 2, /"githup" is no kind of source \(did you mean "github"\?\)/],
-    [["import", "github:acme/shop?lable=x"], 2, /github knows no "lable" \(did you mean "label"\?\)/],
-    [["import", "github:acme/shop?state=opne"], 2, /"opne" is no state \(did you mean "open"\?\)/],
-    [["import", "features:"], 2, /Nothing says where the source is/],
-    [["import", "https://example.com/"], 2, /is no address whose issues can be read/],
-    [["import", "linear:ENG"], 1, /There is no key for Linear/],
-    [["import", "repo/README.md"], 3, /does not have a section Backlog/],
-    [["import", "repo/features.json", "--workflow", "none"], 8, /workflow/],
-    [["sync", "none"], 3, /There is no plan "none"|No plan "none"/],
-  ])("%j ends with %d and says why", async (args, code, message) => {
-    const { home } = world();
-    const result = await runCli(home, ...args);
-    expect([result.code, result.stdout + result.stderr]).toEqual([code, expect.stringMatching(message)]);
+    ["repo/none.json", "notFound", /There is no file or folder .*none\.json/],
+    ["githup:acme/shop", "usage", /"githup" is no kind of source \(did you mean "github"\?\)/],
+    ["github:acme/shop?lable=x", "usage", /github knows no "lable" \(did you mean "label"\?\)/],
+    ["github:acme/shop?state=opne", "usage", /"opne" is no state \(did you mean "open"\?\)/],
+    ["github:shop", "usage", /"shop" does not name a repository/],
+    ["features:", "usage", /Nothing says where the source is/],
+    ["https://example.com/", "usage", /is no address whose issues can be read/],
+    ["https://", "usage", /is no address whose issues can be read/],
+    ["https://github.com/acme/shop/issues?labels=bug", "usage", /is no address whose issues can be read/],
+    ["linear:ENG", "failed", /There is no key for Linear/],
+    ["repo/README.md", "notFound", /does not have a section Backlog/],
+  ])("%s ends with %s and says why", async (source, exit, message) => {
+    await expect(bring(world().home, source)).rejects.toMatchObject({ exit, message: expect.stringMatching(message) });
+  });
+
+  it("ends with the code that goes with what went wrong", async () => {
+    const { home, file, write } = world();
+    const lost = await runCli(home, "import", "acme/shop");
+    expect([lost.code, lost.stderr]).toEqual([3, expect.stringContaining("did you mean github:acme/shop?")]);
+    expect((await runCli(home, "import", file, "--workflow", "none")).code).toBe(8);
+    write([{ id: 1 }]);
+    const nothing = await runCli(home, "import", file);
+    expect(nothing).toMatchObject({ code: 8, stderr: expect.stringContaining("feature 1 has no name, so it is left out") });
   });
 });
 
@@ -220,8 +274,21 @@ describe("orchestrator sync", () => {
       feature(3),
       feature(4),
     ]);
-    await runCli(home, "sync", "shop");
+    await tell(home, "shop");
     expect(readFileSync(file, "utf8")).toBe(after);
+    expect((await runCli(home, "sync", "none")).code).toBe(3);
+  });
+
+  it("tells no secret", async () => {
+    const { home, file } = world();
+    const TOKEN = "hunter2-hunter2";
+    home.writePlan({ id: "shop" }, [
+      { ticketId: "F-1", source: { kind: "features", id: `${file}#1` }, status: "failed", error: `it printed ${TOKEN}\nand more` },
+    ]);
+    await tell(home, "shop", { env: { ...home.env, TOKEN } });
+    expect(JSON.parse(readFileSync(file, "utf8")).features[0].failure_reason).toBe(
+      "Ticket shop/F-1 failed: it printed [redacted]\nand more",
+    );
   });
 
   it("tells the others when one place cannot be told", async () => {

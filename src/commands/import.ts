@@ -22,7 +22,8 @@ export async function run(context: Context, [source = ""]: string[], { yes, json
     printData(context, data);
   } else printImported(context, imported);
   const { result, findings } = imported;
-  return result === "planned" || result === "nothing" ? "ok" : endingOf(result, findings);
+  if (result === "nothing") return findings.some(({ severity }) => severity === "error") ? "invalid" : "ok";
+  return result === "planned" ? "ok" : endingOf(result, findings);
 }
 
 function printImported(context: Context, imported: Imported): void {

@@ -274,7 +274,7 @@ export const commands: readonly Command[] = [
       },
     ],
     options: [
-      { flags: "--plan <id>", summary: "the plan (default: named by the items' group, else by the source)" },
+      { flags: "--plan <id>", summary: "the plan (default: the one that has the items, else named by their group or the source)" },
       { flags: "-r, --repo <path>", summary: "its repository (default: the one that the source lies in, else this folder's)" },
       { flags: "-w, --workflow <name>", summary: "its workflow (default for a new plan: local)" },
       { flags: "--group <name>", summary: "only the items of this milestone, project, cycle, category or heading" },

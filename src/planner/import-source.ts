@@ -6,10 +6,10 @@ import { checkWorkflow } from "../engine/check-workflow.ts";
 import type { PlanView } from "../engine/world.ts";
 import { openRepo } from "../git/git.ts";
 import { listWorkflows } from "../inputs/workflows.ts";
-import type { SourceItem } from "../trackers/tracker.ts";
+import type { SourceItem, SourceRead } from "../trackers/tracker.ts";
 import { type Applied, applyDraft, mergeDraft } from "./apply-draft.ts";
 import { labelRules } from "./label-rules.ts";
-import { keyOf, type Mapped, mapItems, originOf, planIdOf } from "./map-items.ts";
+import { keyOf, type Mapped, mapItems, originOf, planIdOf, wantedItems } from "./map-items.ts";
 import { type OpenedSource, openSource } from "./open-source.ts";
 import { editedDraft, planDraftOf } from "./plan-draft.ts";
 import { readPlans } from "./read-plans.ts";
@@ -18,7 +18,7 @@ import type { Bench } from "./tool.ts";
 import { findingsOf } from "./write-plan.ts";
 
 export interface ImportOptions {
-  /** Id of the plan; otherwise its group or source names it. */
+  /** Id of the plan; otherwise the one that has tickets of these items, or else their group or source names it. */
   plan?: string;
   /** Repository of the plan; otherwise the one that the source lies in, or else the one that was started from. */
   repo?: string;
@@ -56,9 +56,7 @@ export interface Imported extends Omit<Applied, "result" | "removed"> {
 export async function importSource(spelling: string, options: ImportOptions, bench: Bench): Promise<Imported> {
   const opened = openSource(spelling, bench);
   const read = await opened.tracker.read(bench.signal);
-  const planId = options.plan ?? planIdOf(read, options.group);
-  const view = presentPlan(planId, bench);
-  if (options.plan === undefined && view !== undefined) refuseOthers(view, read.items);
+  const { planId, view } = presentPlan(read, options, bench);
   const workflows = listWorkflows(bench.config.workflowDirs, { check: checkWorkflow }).map(({ name }) => name);
   const present = [...(view?.tickets.values() ?? [])];
   const mapped = mapItems(read, {
@@ -71,7 +69,7 @@ export async function importSource(spelling: string, options: ImportOptions, ben
     ...(options.group === undefined ? {} : { group: options.group }),
   });
   const closed = mapped.closed.map((item) => closedItem(item, present));
-  const findings = [...mapped.findings, ...closed.flatMap(closedFindings)];
+  const findings = [...mapped.findings, ...closed.flatMap(closedFindings), ...goneFindings(read, present)];
   const count = (state: SourceItem["state"]) => mapped.closed.filter((item) => item.state === state).length;
   const items = { open: mapped.draft?.tickets.length ?? 0, done: count("done"), dropped: count("dropped") };
   const base = { planId, source: opened.spelling, items, closed };
@@ -86,13 +84,31 @@ export async function importSource(spelling: string, options: ImportOptions, ben
 
 const nothing = { added: [], changed: [], left: [], missing: [] };
 
-function presentPlan(planId: string, { config }: Bench): PlanView | undefined {
+/** The plan that is meant, as it is where there is one. */
+function presentPlan(read: SourceRead, options: ImportOptions, { config }: Bench): { planId: string; view: PlanView | undefined } {
   const { world, index } = readPlans(config);
+  index.close();
+  const planId = options.plan ?? homeOf(read, options.group, [...world.plans.values()]);
   const view = world.plans.get(planId);
   const broken = world.brokenPlans.get(planId);
-  index.close();
   if (broken !== undefined) throw new UserError(`Plan "${planId}" cannot be read: ${broken}`, { exit: "invalid" });
-  return view;
+  if (options.plan === undefined && view !== undefined) refuseOthers(view, read.items);
+  return { planId, view };
+}
+
+/** The plan that has tickets of the items already, whatever they would name it now: another one would do their work twice. */
+function homeOf(read: SourceRead, group: string | undefined, plans: readonly PlanView[]): string {
+  const named = planIdOf(read, group);
+  const keys = new Set(wantedItems(read, group).map(({ source }) => keyOf(source)));
+  const isHome = ({ tickets }: PlanView) => [...tickets.values()].some(({ source }) => source && keys.has(keyOf(source)));
+  const homes = plans.filter(isHome).map(({ plan }) => plan.id);
+  if (homes.includes(named)) return named;
+  const [home = named, ...others] = homes;
+  if (others.length === 0) return home;
+  throw new UserError(`Several plans have tickets of this source: ${homes.join(", ")}.`, {
+    exit: "conflict",
+    hint: "say with --plan which one is meant",
+  });
 }
 
 /** A plan that nobody named has to be the one of this source: two sources may be called the same. */
@@ -165,14 +181,25 @@ function closedItem({ source, title, state }: SourceItem, present: readonly Tick
   return { source, title, state: state === "dropped" ? "dropped" : "done", ...known };
 }
 
+const unwanted = "take the ticket off the plan, or cancel it, if nobody wants its work any more";
 const ended: ReadonlySet<TicketStatus> = new Set(["complete", "skipped", "cancelled"]);
 
 /** Whether a ticket's work is still wanted is for a person to say. */
 function closedFindings({ source, state, ticketId, status }: Closed): Finding[] {
   if (ticketId === undefined || status === undefined || ended.has(status)) return [];
   const message = `${ticketId} is ${status}, and its source says that it is ${state}`;
-  const fix = "take the ticket off the plan, or cancel it, if nobody wants its work any more";
-  return [{ severity: "warning", rule: "closed-at-source", file: source.url ?? source.id, message, fix }];
+  return [{ severity: "warning", rule: "closed-at-source", file: source.url ?? source.id, message, fix: unwanted }];
+}
+
+/** Tickets from the same place whose items were not read at all. */
+function goneFindings({ items }: SourceRead, present: readonly Ticket[]): Finding[] {
+  const read = new Set(items.map(({ source }) => keyOf(source)));
+  const places = new Set(items.map(({ source }) => placeOf(source)));
+  return present.flatMap(({ ticketId, source, status }): Finding[] => {
+    if (source === null || ended.has(status) || read.has(keyOf(source)) || !(places.size === 0 || places.has(placeOf(source)))) return [];
+    const message = `ticket "${ticketId}": it has not ended, and its item is not among what was read: closed, gone or filtered out`;
+    return [{ severity: "warning", rule: "gone-at-source", file: source.url ?? source.id, message, fix: unwanted }];
+  });
 }
 
 /** What applying the draft would do. */

@@ -127,8 +127,12 @@ describe("items as tickets", () => {
   it("takes one group alone when it is asked to", () => {
     const items = [item({ id: "a/b#1", group: "Core" }), item({ id: "a/b#2", group: "Web", body: "Depends on #1" }), item({ id: "a/b#3" })];
     expect(map(items, { group: "core" }).draft?.tickets.map(({ id }) => id)).toEqual(["GH-1"]);
-    expect(rules(items, { group: "Cor" })).toEqual([["unknown-group", 'nothing of the source is in the group "Cor"']]);
-    expect(map(items, { group: "Cor" }).draft).toBeUndefined();
+    expect(() => map(items, { group: "Cor" })).toThrow('Nothing of the source is in a group "Cor" (did you mean "Core"?).');
+    const files = [item({ kind: "issue-files", id: "/x#A", title: "Aye", group: "Web" })];
+    files.push(item({ kind: "issue-files", id: "/x#B", group: "Core", body: "Depends on aye" }));
+    expect(rules(files, { group: "Core" })).toEqual([
+      ["unclear-blocker", 'B: it says that it depends on "aye", which names none of what is imported'],
+    ]);
   });
 });
 
@@ -232,11 +236,11 @@ describe("criteria", () => {
 
 describe("blockers", () => {
   const four = (body: string, kind = "issue-files", fields: Partial<SourceItem> = {}) => [
-    item({ kind, id: "/x#ENG-1", title: "One", order: 1 }),
-    item({ kind, id: "/x#ENG-2", title: "Two and a half", order: 2 }),
-    item({ kind, id: "/x#done", title: "Three", state: "done", order: 3 }),
-    item({ kind, id: "/x#dropped", title: "Four", state: "dropped", order: 4 }),
-    item({ kind, id: "/x#me", title: "Me", body, order: 5, ...fields }),
+    item({ kind, id: "/x#ENG-1", title: "One", number: 1 }),
+    item({ kind, id: "/x#ENG-2", title: "Two and a half (after #1)", number: 2 }),
+    item({ kind, id: "/x#done", title: "Three", state: "done", number: 3 }),
+    item({ kind, id: "/x#dropped", title: "Four", state: "dropped", number: 3 }),
+    item({ kind, id: "/x#me", title: "Me", body, number: 5, ...fields }),
   ];
   const blockers = (body: string, kind?: string) => tickets(four(body, kind)).find(({ id }) => id === "me")?.blockedBy;
 
@@ -247,8 +251,10 @@ describe("blockers", () => {
     ["This ticket is blocked by ENG-1.", ["ENG-1"]],
     ["## Dependencies\n\n- [ ] ENG-1: the table\n- Blocked by ENG-2\n", ["ENG-1", "ENG-2"]],
     ['Depends on "one" and `Two and a half`', []],
+    ["Depends on `Two and a half`", ["ENG-2"]],
+    ["Depends on the one, and three!", ["ENG-1"]],
     ["Depends on: one, done", ["ENG-1"]],
-    ["Not blocked by ENG-1. It depends on ENG-2?", []],
+    ["Not blocked by ENG-1. It depends on ENG-2?", ["ENG-2"]],
     ["no longer blocked by ENG-1", []],
     ["Requires UTF-8 and ENG-1", ["ENG-1"]],
     ["Needs ENG-1", ["ENG-1"]],
@@ -262,6 +268,29 @@ describe("blockers", () => {
   it("of a list are named by their numbers, too", () => {
     expect(blockers("Depends on #1 and #2", "backlog")).toEqual(["ENG-1", "ENG-2"]);
     expect(blockers("Depends on #1", "text")).toEqual(["ENG-1"]);
+    // Two lists count from one: it may be either.
+    expect(blockers("Depends on #3", "text")).toEqual([]);
+  });
+
+  it("stand in titles, too", () => {
+    const items = [
+      item({ kind: "backlog", id: "/x#api", title: "The cart API" }),
+      item({ kind: "backlog", id: "/x#page", title: "The cart page (after the cart API)" }),
+      item({ kind: "backlog", id: "/x#pay", title: "Pay (depends on: cart page; needs love)" }),
+      item({ kind: "backlog", id: "/x#fax", title: "Pay by fax (after lunch)" }),
+      item({ kind: "backlog", id: "/x#pigeon", title: "Pay by pigeon [needs page]" }),
+    ];
+    expect(tickets(items).map(({ id, title, blockedBy }) => [id, title, blockedBy])).toEqual([
+      ["api", "The cart API", []],
+      ["page", "The cart page (after the cart API)", ["api"]],
+      ["pay", "Pay (depends on: cart page; needs love)", []],
+      ["fax", "Pay by fax (after lunch)", []],
+      ["pigeon", "Pay by pigeon [needs page]", []],
+    ]);
+    expect(rules(items)).toEqual([
+      ["unclear-blocker", 'pay: it says that it depends on "cart page; needs love", which names none of what is imported'],
+      ["unclear-blocker", 'fax: it says that it depends on "lunch", which names none of what is imported'],
+    ]);
   });
 
   it("that the source knows itself count as well, and those of other places that were read", () => {
@@ -298,7 +327,7 @@ describe("blockers", () => {
     expect(said("Depends on dropped")).toEqual([["dropped-blocker", "me: dropped blocks it but was dropped, so it does not wait for it"]]);
     expect(said("Depends on me")).toEqual([["own-blocker", "me: it names itself as its blocker, which is left out"]]);
     expect(said("Depends on the weather")).toEqual([
-      ["unclear-blocker", 'me: its text says it depends on "the weather", which names none of the items'],
+      ["unclear-blocker", 'me: it says that it depends on "the weather", which names none of what is imported'],
     ]);
   });
 

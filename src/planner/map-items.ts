@@ -2,11 +2,11 @@ import { createHash } from "node:crypto";
 import { blockerCycles } from "../domain/blocker-cycles.ts";
 import type { LabelRule } from "../domain/config.ts";
 import type { PlanDraft, Source, TicketDraft } from "../domain/draft.ts";
-import type { Finding } from "../domain/errors.ts";
+import { type Finding, suggestion, UserError } from "../domain/errors.ts";
 import { caseFold, idProblem } from "../domain/ids.ts";
 import { criteriaOf } from "../trackers/criteria.ts";
 import { slug } from "../trackers/markdown.ts";
-import { blockerLines } from "../trackers/references.ts";
+import { blockerLines, blockersInTitle, splitTitle } from "../trackers/references.ts";
 import type { SourceItem, SourceRead } from "../trackers/tracker.ts";
 import { meaningOf, workflowOfType } from "./label-rules.ts";
 
@@ -40,7 +40,7 @@ export interface Mapped {
   findings: Finding[];
 }
 
-/** The id of the plan that items go to when nobody names one: their group's where all that is open has the same one, else the source's. */
+/** The id of the plan that items go to when nothing else names one: their group's where all that is open has the same one, else the source's. */
 export function planIdOf(read: SourceRead, group: string | undefined): string {
   const groups = new Set(read.items.filter(({ state }) => state === "open").map((item) => item.group));
   const [only] = groups.size === 1 ? groups : [undefined];
@@ -50,10 +50,11 @@ export function planIdOf(read: SourceRead, group: string | undefined): string {
 /**
  * Items as the tickets of a plan: one ticket for each open item, under an id that is the same whenever the item is read, with
  * criteria and blockers from its text and type, priority and workflow from its labels. What is guessed, left out or cut off is a finding.
+ * UserError for a group that the source does not have.
  */
 export function mapItems(read: SourceRead, options: MapOptions): Mapped {
   const findings = [...read.findings];
-  const items = wanted(read.items, options, findings);
+  const items = wantedItems(read, options.group);
   const open = items.filter(({ state }) => state === "open");
   const closed = items.filter(({ state }) => state !== "open");
   if (open.length === 0) return { closed, findings };
@@ -81,23 +82,18 @@ function placeOf(item: SourceItem): string {
   return item.source.url ?? item.source.id;
 }
 
-/** The items that were asked for, each once, in their order. */
-function wanted(all: readonly SourceItem[], { group }: MapOptions, findings: Finding[]): SourceItem[] {
-  const unique = [...new Map(all.map((item) => [keyOf(item.source), item])).values()];
+/** The items that were asked for, each once, in their order. UserError for a group that there is not. */
+export function wantedItems({ items }: SourceRead, group: string | undefined): SourceItem[] {
+  const unique = [...new Map(items.map((item) => [keyOf(item.source), item])).values()];
   const ordered = unique.toSorted((a, b) => (a.order ?? Number.MAX_SAFE_INTEGER) - (b.order ?? Number.MAX_SAFE_INTEGER));
   if (group === undefined) return ordered;
   const chosen = ordered.filter((item) => item.group?.toLowerCase() === group.toLowerCase());
   if (chosen.length > 0) return chosen;
-  const groups = [...new Set(unique.flatMap((item) => item.group ?? []))].slice(0, 20);
-  const fix = groups.length === 0 ? "leave --group out" : `it has: ${groups.join(", ")}`;
-  findings.push({
-    severity: "error",
-    rule: "unknown-group",
-    file: group,
-    message: `nothing of the source is in the group "${group}"`,
-    fix,
+  const groups = [...new Set(unique.flatMap((item) => item.group ?? []))];
+  throw new UserError(`Nothing of the source is in a group "${group}"${suggestion(group, groups)}.`, {
+    exit: "notFound",
+    hint: groups.length === 0 ? "leave --group out" : `it has: ${groups.slice(0, 20).join(", ")}`,
   });
-  return [];
 }
 
 /** A ticket id for each open item, by its source. */
@@ -174,19 +170,14 @@ interface Finder {
 function finder(items: readonly SourceItem[], ids: ReadonlyMap<string, string>, existing: MapOptions["existing"]): Finder {
   const read = new Map(items.map((item) => [keyOf(item.source), item]));
   const there = new Map(existing.flatMap(({ ticketId, source }) => (source ? [[keyOf(source), ticketId] as const] : [])));
-  const byName = new Map<string, Found>();
-  for (const { ticketId } of existing) byName.set(caseFold(ticketId), { ticket: ticketId });
-  for (const item of items.toReversed()) {
-    const ticket = ids.get(keyOf(item.source));
-    const found = ticket === undefined ? { item } : { ticket };
-    byName.set(caseFold(item.title.trim()), found);
-    byName.set(caseFold(plainId(item.source)), found);
-    byName.set(caseFold(anchorOf(item.source.id)), found);
-    if (ticket !== undefined) byName.set(caseFold(ticket), found);
+  const tickets = new Map(existing.map(({ ticketId }) => [caseFold(ticketId), { ticket: ticketId }]));
+  const byName = new Map<string, Source>();
+  for (const { source, title } of items.toReversed()) {
+    const names = [title.trim(), splitTitle(title).title, plainId(source), anchorOf(source.id), ids.get(keyOf(source)) ?? ""];
+    for (const name of names) byName.set(caseFold(name), source);
   }
-  const numbered = new Map(
-    items.flatMap((item) => (item.order === undefined ? [] : [[`${originOf(item.source.id)}#${item.order}`, item]])),
-  );
+  const byWords = unambiguous(items.map(({ source, title }) => [wordsOf(splitTitle(title).title), source]));
+  const numbered = unambiguous(items.map(({ source, number }) => [`${originOf(source.id)}#${number ?? ""}`, source]));
   const bySource = (kind: string, id: string): Found => {
     const key = keyOf({ kind, id });
     const ticket = ids.get(key);
@@ -199,14 +190,35 @@ function finder(items: readonly SourceItem[], ids: ReadonlyMap<string, string>, 
   return {
     bySource,
     byText({ source: { kind, id } }, reference) {
-      if (reference.startsWith("#")) {
-        const inList = kind === "backlog" || kind === "text" ? numbered.get(`${originOf(id)}${reference}`)?.source.id : undefined;
-        return bySource(kind, inList ?? `${originOf(id)}${reference}`);
-      }
+      const here = `${originOf(id)}${reference.startsWith("#") ? "" : "#"}${reference}`;
+      if (reference.startsWith("#")) return bySource(kind, numbered.get(here)?.id ?? here);
       if (reference.includes("#")) return bySource("github", reference);
-      return bySource("linear", reference) ?? bySource(kind, `${originOf(id)}#${reference}`) ?? byName.get(caseFold(reference));
+      const named = byName.get(caseFold(reference)) ?? byWords.get(wordsOf(reference));
+      return (
+        bySource("linear", reference) ??
+        bySource(kind, here) ??
+        (named && bySource(named.kind, named.id)) ??
+        tickets.get(caseFold(reference))
+      );
     },
   };
+}
+
+/** A name without what people leave out when they name it once more; "" for one without letters and digits of ASCII. */
+function wordsOf(name: string): string {
+  return slug(name.trim().replace(/^(?:the|a|an)\s+/i, ""));
+}
+
+/** Those of the names that only one item has. */
+function unambiguous(named: readonly (readonly [string, Source])[]): Map<string, Source> {
+  const sources = new Map<string, Source>();
+  const several = new Set([""]);
+  for (const [name, source] of named) {
+    if (sources.has(name)) several.add(name);
+    sources.set(name, source);
+  }
+  for (const name of several) sources.delete(name);
+  return sources;
 }
 
 interface Workshop {
@@ -271,18 +283,20 @@ function blockersOf(item: SourceItem, id: string, find: Finder, warn: Warn): str
     const name = item.source.kind === "github" || item.source.kind === "linear" ? source : anchorOf(source);
     if (!take(name, find.bySource(item.source.kind, source))) unknown(name);
   }
-  for (const { references, words, sure } of blockerLines(item.body)) {
+  for (const { references, words, sure } of [...blockersInTitle(item.title), ...blockerLines(item.body)]) {
     // GitHub was asked about what its texts name: what is not among the items is closed, or blocks them by its id already.
     const tell = sure && item.source.kind !== "github";
     for (const reference of references) if (!take(reference, find.byText(item, reference)) && tell) unknown(reference);
     if (words === undefined) continue;
-    const names = words.split(/\s*[,;&]\s*|\s+and\s+/).map((name) => name.replace(/^["'`(]+|["'`).]+$/g, "").trim());
+    const unquoted = (name: string) => name.replace(/^["'`(]+|["'`).]+$/g, "").trim();
+    const whole = find.byText(item, unquoted(words));
+    const names = whole === undefined ? words.split(/\s*[,;&]\s*(?:and\s+)?|\s+and\s+/).map(unquoted) : [unquoted(words)];
     const found = names.map((name) => find.byText(item, name));
     if (found.every((one) => one !== undefined)) for (const [index, one] of found.entries()) take(names[index] ?? "", one);
     else
       warn(
         "unclear-blocker",
-        `its text says it depends on "${words.slice(0, 80)}", which names none of the items`,
+        `it says that it depends on "${words.slice(0, 80)}", which names none of what is imported`,
         "name it by its number or id",
       );
   }

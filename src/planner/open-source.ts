@@ -140,24 +140,27 @@ function lockFor(file: string, { config }: Where): string {
 }
 
 function fromAddress(address: string, where: Where): OpenedSource {
-  const url = new URL(address);
-  const parts = url.pathname
-    .split("/")
-    .filter((part) => part !== "")
-    .map(decodeURIComponent);
-  if (url.host === "linear.app") {
-    const [, what, key = ""] = parts;
-    if (what === "team" && key !== "") return openers.linear(key, where);
-  } else {
-    const [owner, repo, what, more] = parts;
-    const rest = `${url.host === "github.com" ? "" : `${url.host}/`}${owner}/${repo?.replace(/\.git$/, "")}`;
-    if (owner !== undefined && repo !== undefined && more === undefined && (what === undefined || what === "issues"))
-      return openers.github(rest, where);
+  const { host = "", parts = [], filters = new URLSearchParams() } = partsOf(address);
+  const [owner, repo, what, more] = parts;
+  const isLinear = host === "linear.app";
+  if (isLinear && parts[1] === "team" && parts[2] !== undefined) return openers.linear(parts[2], where);
+  // What a browser shows is narrowed down by q alone, which says the state as well.
+  const onlyQ = [...filters.keys()].every((name) => name === "q");
+  if (!isLinear && repo !== undefined && more === undefined && (what === undefined || what === "issues") && onlyQ) {
+    const search = filters.get("q");
+    const query = search === null ? "" : `?${new URLSearchParams({ state: "all", search })}`;
+    return openers.github(`${host}/${owner}/${repo.replace(/\.git$/, "")}${query}`, where);
   }
   throw new UserError(`${address} is no address whose issues can be read.`, {
     exit: "usage",
     hint: "name a repository (https://github.com/owner/repo) or a team (https://linear.app/workspace/team/KEY), or github:owner/repo?milestone=…",
   });
+}
+
+function partsOf(address: string): { host?: string; parts?: string[]; filters?: URLSearchParams } {
+  if (!URL.canParse(address)) return {};
+  const { host, pathname, searchParams } = new URL(address);
+  return { host, parts: pathname.split("/").filter((part) => part !== ""), filters: searchParams };
 }
 
 function fromPath(spelling: string, where: Where): OpenedSource {
@@ -201,8 +204,8 @@ function listener(source: Source, where: Where, { closeDone }: { closeDone: bool
   switch (source.kind) {
     case "github": {
       const host = hostOf(source.url);
-      const repo = host === "github.com" ? origin : `${host}/${origin}`;
-      return { name: host === "github.com" ? "GitHub" : host, open: () => githubIssues({ repo, env: { ...where.env }, closeDone }) };
+      const repo = host === undefined ? origin : `${host}/${origin}`;
+      return { name: host ?? "GitHub", open: () => githubIssues({ repo, env: { ...where.env }, closeDone }) };
     }
     case "linear":
       return { name: "Linear", open: () => linear({ env: { ...where.env }, team: source.id.replace(/-\d+$/, "") }) };
@@ -213,6 +216,7 @@ function listener(source: Source, where: Where, { closeDone }: { closeDone: bool
   }
 }
 
-function hostOf(address: string | undefined): string {
-  return address !== undefined && URL.canParse(address) ? new URL(address).host : "github.com";
+/** Where an item is. Without an address, it is where gh is signed in. */
+function hostOf(address: string | undefined): string | undefined {
+  return address !== undefined && URL.canParse(address) ? new URL(address).host : undefined;
 }

@@ -1,6 +1,7 @@
 import { UserError } from "../domain/errors.ts";
 import type { Ticket } from "../domain/ticket.ts";
 import type { PlanView } from "../engine/world.ts";
+import { createRedactor, secretValues } from "../lib/redact.ts";
 import type { Progress } from "../trackers/tracker.ts";
 import { listeners } from "./open-source.ts";
 import type { Bench } from "./tool.ts";
@@ -26,7 +27,8 @@ export interface SyncOptions {
  * told is in the answer, and keeps no other from being told.
  */
 export async function syncSources(view: PlanView, { closeDone, dryRun }: SyncOptions, bench: Bench): Promise<Told[]> {
-  const news = [...view.tickets.values()].flatMap((ticket) => newsOf(view.plan.id, ticket));
+  const secrets = secretValues(bench.env);
+  const news = [...view.tickets.values()].flatMap((ticket) => newsOf(view.plan.id, ticket, secrets));
   const told: Told[] = [];
   for (const { name, open, sources } of listeners(
     news.map(({ progress }) => progress.source),
@@ -55,12 +57,13 @@ export async function syncSources(view: PlanView, { closeDone, dryRun }: SyncOpt
   return told;
 }
 
-/** What there is to tell of a ticket: nothing before it has begun, nor when nobody wants its work any more. */
-function newsOf(planId: string, ticket: Ticket): { ticketId: string; progress: Progress }[] {
+/** What there is to tell of a ticket, without secrets: nothing before it has begun, nor when nobody wants its work any more. */
+function newsOf(planId: string, ticket: Ticket, secrets: readonly string[]): { ticketId: string; progress: Progress }[] {
   const { ticketId, source } = ticket;
   const status = progressOf(ticket);
   if (source === null || status === undefined) return [];
-  return [{ ticketId, progress: { source, status, note: noteOf(planId, ticket) } }];
+  const note = noteOf(planId, ticket).split("\n").map(createRedactor(secrets)).join("\n");
+  return [{ ticketId, progress: { source, status, note } }];
 }
 
 function progressOf({ activity, runs }: Ticket): Progress["status"] | undefined {

@@ -104,6 +104,29 @@ describe("a section of a Markdown file", () => {
     ]);
   });
 
+  it("keeps the order of the file, whatever its lists count", async () => {
+    const { items } = await world("# Backlog\n## P0\n1. a\n2. b\n## P1\n1. c\n2. d\n").read();
+    expect(items.map(({ title, order, number }) => [title, order, number])).toEqual([
+      ["a", 1, 1],
+      ["b", 2, 2],
+      ["c", 3, 1],
+      ["d", 4, 2],
+    ]);
+  });
+
+  it("knows an item by its words without those in brackets that say what comes before it", async () => {
+    const { file, read } = world(
+      "# Backlog\n- [ ] Pay by card (after the login) #web [bug]\n- **Pay by fax** (after T-1): with paper\n- Pay [after T-1]\n- Pay soon #web (blocked by T-1)\n",
+    );
+    const { items } = await read();
+    expect(items.map(({ source, title, body, labels }) => [source.id.slice(file.length), title, body, labels])).toEqual([
+      ["#pay-by-card", "Pay by card (after the login)", "", ["bug", "web"]],
+      ["#pay-by-fax", "Pay by fax (after T-1)", "with paper", []],
+      ["#pay", "Pay [after T-1]", "", []],
+      ["#pay-soon", "Pay soon (blocked by T-1)", "", ["web"]],
+    ]);
+  });
+
   it("finds the section by its words or its anchor, and ends where the next one of its level begins", async () => {
     const text = "# A\n- a\n## Was nun? (Q3)\n- b\n#### deeper\n- c\n## Next\n- d\n";
     expect(await titles(text, "was nun? (q3)")).toEqual([
@@ -186,16 +209,16 @@ describe("a section of a Markdown file", () => {
     ]);
   });
 
-  it("reads ten megabytes of hostile text in time that grows with its length", async () => {
-    const line = (part: string) => part.repeat(Math.floor(1_000_000 / part.length));
+  it("reads megabytes of hostile text in time that grows with its length", async () => {
+    const line = (part: string) => part.repeat(Math.floor(300_000 / part.length));
     const { items } = await world(
       `# Backlog\n- ${line("a ")}\n- ${line("[")}\n- ${line("[x](")}\n- ${line("*")}x\n- ${line("#a ")}\n- ${line("~")}\n# ${line("#")}x\n# ${line(" ")}x\n${line("- a\n")}${line("  ")}\n${line("`")}\n`,
     ).read();
     expect(items.length).toBeGreaterThan(4);
     const many = await world(
-      `# Backlog\n${Array.from({ length: 100_000 }, (_, i) => `- [ ] item ${i}\n  Depends on #${i}\n`).join("")}`,
+      `# Backlog\n${Array.from({ length: 20_000 }, (_, i) => `- [ ] item ${i}\n  Depends on #${i}\n`).join("")}`,
     ).read();
-    expect(many.items.length).toBe(100_000);
+    expect(many.items.length).toBe(20_000);
     const deep = await world(`# Backlog\n${Array.from({ length: 2_000 }, (_, i) => `${" ".repeat(2 * i)}- [ ] ${i}\n`).join("")}`).read();
     expect(deep.items.length).toBe(1);
   });

@@ -1,6 +1,7 @@
 import { realpath } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { type Finding, suggestion, UserError } from "../domain/errors.ts";
+import { LockTimeout } from "../lib/file-lock.ts";
 import { jsonErrorAt } from "../lib/json-syntax.ts";
 import { FileKeepsChanging, rewriteFile } from "../lib/rewrite-file.ts";
 import { edited, type JsonPart, jsonParts, member, setMembers } from "./json-members.ts";
@@ -33,12 +34,22 @@ export function featuresJson(options: { file: string; lockFile: string }): Track
         return Buffer.from(result.text);
       };
       await rewriteFile(file, change, { lockFile: options.lockFile, timeoutMs: lockTimeoutMs }).catch((error) => {
-        if (!(error instanceof FileKeepsChanging)) throw error;
-        throw new UserError(`${error.message}, so nothing was written to it.`, { exit: "tryLater", hint: "try again", cause: error });
+        throw unwritten(file, error);
       });
       if (missing.length > 0) throw gone(file, missing);
     },
   };
+}
+
+function unwritten(file: string, error: NodeJS.ErrnoException): unknown {
+  const options = { exit: "tryLater", hint: "try again", cause: error } as const;
+  if (error instanceof FileKeepsChanging) return new UserError(`${error.message}, so nothing was written to it.`, options);
+  if (error instanceof LockTimeout) return new UserError(`${file} is being written by somebody else; nothing was written to it.`, options);
+  if (error instanceof UserError || error.code === undefined) return error;
+  return new UserError(`${file} cannot be written (${error.code}).`, {
+    hint: "check the permissions of it and of its folder",
+    cause: error,
+  });
 }
 
 function gone(file: string, ids: string[]): UserError {

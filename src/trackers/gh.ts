@@ -26,7 +26,7 @@ interface GraphqlError {
 
 /**
  * Asks GitHub's GraphQL through gh, which brings the user's sign-in, host and proxy. One process, one request. An answer with errors
- * is a value unless all of it failed for a reason that may pass or that no query can help: limits, credentials, permissions.
+ * is a value unless all of it failed for a reason that may pass or that no query can help, such as limits and credentials.
  * Throws UserError for what will not pass.
  */
 export async function ghGraphql(
@@ -64,22 +64,23 @@ const install = "install it from https://cli.github.com (2.23 or newer), then: g
 
 /** The data of an answer that has to be whole. Throws UserError when the repository is not there, and for every other error in it. */
 export function dataOf<T>(schema: z.ZodType<T>, { data, errors }: GraphqlAnswer, place: string): T {
-  const [error] = errors;
+  const error = errors.find(isForbidden) ?? errors[0];
   if (error?.type === "NOT_FOUND") {
     throw new UserError(`GitHub does not show ${place}: ${error.message}`, {
       hint: "correct the name, or give the account of gh access to it (gh auth status says which account that is)",
       exit: "notFound",
     });
   }
+  if (error && isForbidden(error)) throw forbidden(error.message);
   if (error) throw new UserError(`GitHub refused a question about ${place}: ${error.message}`);
   const parsed = schema.safeParse(data);
   if (parsed.success) return parsed.data;
   throw new UserError(`GitHub's answer about ${place} is not as expected: ${z.prettifyError(parsed.error)}`);
 }
 
-/** As `dataOf`, for an answer about several things: null stands in it for those that are not there. */
+/** As `dataOf`, for an answer about several things: null stands in it for those that are not there or that the account may not see. */
 export function dataOfSome<T>(schema: z.ZodType<T>, { data, errors }: GraphqlAnswer, place: string): T {
-  return dataOf(schema, { data, errors: errors.filter(({ type }) => type !== "NOT_FOUND") }, place);
+  return dataOf(schema, { data, errors: errors.filter((error) => error.type !== "NOT_FOUND" && !isForbidden(error)) }, place);
 }
 
 /** How an issue is called in every repository: `owner/name#12`. */
@@ -173,13 +174,11 @@ function judge(reply: Reply, env: NodeJS.ProcessEnv): Outcome<GraphqlAnswer> {
   const errors = parsed.errors ?? [];
   const passing = errors.find(({ message }) => /something went wrong while executing|timed?[ -]?out|timeout/i.test(message));
   if (passing) return { again: unreachable(passing.message), tooMuch: true };
-  const refusal = errors.find(({ type, message }) => isForbidden(type) || /Resource not accessible/i.test(message));
-  if (refusal) throw forbidden(refusal.message);
   return { value: { data: parsed.data ?? null, errors } };
 }
 
-function isForbidden(type: string | undefined): boolean {
-  return type === "FORBIDDEN" || type === "INSUFFICIENT_SCOPES";
+function isForbidden({ type, message }: GraphqlError): boolean {
+  return type === "FORBIDDEN" || type === "INSUFFICIENT_SCOPES" || /Resource not accessible/i.test(message);
 }
 
 function forbidden(message: string): UserError {

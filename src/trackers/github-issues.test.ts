@@ -49,13 +49,14 @@ describe("issues of a GitHub repository, read through the real gh", () => {
     addIssue(github.state, { title: "Cut gears" }, "acme/gears");
     addIssue(github.state, { title: "Old gears", state: "CLOSED", stateReason: "COMPLETED" }, "acme/gears");
     addIssue(github.state, { state: "CLOSED", stateReason: "COMPLETED" });
+    addRepository(github.state, "acme/vault", { forbidden: true });
     addIssue(github.state, {
-      title: "Run trains",
-      body: "Depends on #1, #2, #99, acme/gears#1 and acme/gears#2",
+      title: "Run trains (after acme/gears#1)",
+      body: "Depends on #1, #2, #99 and acme/gears#2; it is blocked by https://github.localhost/acme/vault/issues/1",
       labels: [],
       blockedBy: ["acme/widgets#1", "acme/widgets#2"],
     });
-    const url = "https://github.com/acme/widgets/issues";
+    const url = "https://github.localhost/acme/widgets/issues";
     expect(await issuesOf(github).read()).toEqual({
       name: "acme/widgets",
       items: [
@@ -70,8 +71,8 @@ describe("issues of a GitHub repository, read through the real gh", () => {
         },
         {
           source: { kind: "github", id: "acme/widgets#3", url: `${url}/3` },
-          title: "Run trains",
-          body: "Depends on #1, #2, #99, acme/gears#1 and acme/gears#2",
+          title: "Run trains (after acme/gears#1)",
+          body: "Depends on #1, #2, #99 and acme/gears#2; it is blocked by https://github.localhost/acme/vault/issues/1",
           state: "open",
           labels: [],
           blockedBy: ["acme/widgets#1", "acme/gears#1"],
@@ -88,32 +89,32 @@ describe("issues of a GitHub repository, read through the real gh", () => {
     addIssue(github.state, { labels: ["ui", "next up"], state: "CLOSED", stateReason: "COMPLETED" });
     addIssue(github.state, { title: 'say "hello"', labels: ['a "b"'], state: "CLOSED", stateReason: "NOT_PLANNED" });
     expect(await numbers(github, {})).toEqual(["#1", "#2"]);
-    expect(await numbers(github, { state: "closed" })).toEqual(["#3", "#4"]);
     expect(await numbers(github, { state: "all", labels: ["ui", "next up"] })).toEqual(["#1", "#3"]);
-    expect(await numbers(github, { milestone: "v 2" })).toEqual(["#2"]);
     expect(await numbers(github, { labels: ['a "b"'], state: "all" })).toEqual(["#4"]);
     expect(await numbers(github, { search: "hello", state: "all" })).toEqual(["#4"]);
     expect(await numbers(github, { search: "label:ui" })).toEqual(["#1", "#2"]);
-    const { name, items } = await issuesOf(github, { state: "all", milestone: "v1" }).read();
-    expect([name, items.map(({ group }) => group)]).toEqual(["v1", ["v1"]]);
+    const { name, items } = await issuesOf(github, { milestone: "v 2" }).read();
+    expect([name, items.map(({ source, group }) => [source.id, group])]).toEqual(["v 2", [["acme/widgets#2", "v 2"]]]);
     const closed = await issuesOf(github, { state: "closed" }).read();
-    expect(closed.items.map(({ state }) => state)).toEqual(["done", "dropped"]);
+    expect(closed.items.map(({ source, state }) => [source.id, state])).toEqual([
+      ["acme/widgets#3", "done"],
+      ["acme/widgets#4", "dropped"],
+    ]);
   });
 
-  it("are 200 with their dependencies in 4 requests, the same each time", async () => {
+  it("are 200 with their dependencies in 4 requests, and found by a search page by page", async () => {
     const github = await startGithub();
     for (let number = 1; number <= 200; number++) {
       const blockedBy = [number - 1, number - 7, number - 50].filter((other) => other > 0).map((other) => `acme/widgets#${other}`);
-      addIssue(github.state, { number, body: `Work ${number}. ${"x".repeat(2_000)}`, labels: ["feature", `p${number % 4}`], blockedBy });
+      addIssue(github.state, { number, body: `Work ${number}. ${"x".repeat(2_000)}`, labels: number > 140 ? ["late"] : [], blockedBy });
     }
     const first = await issuesOf(github).read();
     expect(github.requests).toEqual(Array(4).fill("POST /graphql"));
     expect(first.items.map(({ blockedBy }) => blockedBy)).toEqual(
       [...github.state.repositories.values()].flatMap(({ issues }) => [...issues.values()].map(({ blockedBy }) => blockedBy)),
     );
-    expect(await issuesOf(github).read()).toEqual(first);
-    expect(await numbers(github, { labels: ["feature"] })).toHaveLength(200);
-    expect(github.requests).toHaveLength(12);
+    expect((await issuesOf(github, { labels: ["late"] }).read()).items).toEqual(first.items.slice(140));
+    expect(github.requests).toHaveLength(6);
   });
 
   it("are fewer at a time where GitHub finds it too much", async () => {
@@ -227,8 +228,8 @@ describe("a GitHub that does not answer as it should", () => {
 
   const lasting: [what: string, fault: () => Fault, requests: number, message: RegExp, exit: string][] = [
     ["502", () => badGateway, 4, /^GitHub cannot be reached: it answered with HTTP 502: Something went wrong/, "tryLater"],
-    ["a page of HTML", () => signInPage, 4, /^GitHub cannot be reached: it answered with something that is not JSON/, "tryLater"],
-    ["cut connections", () => "hang up", 4, /^GitHub cannot be reached: .*(?:EOF|connect)/, "tryLater"],
+    ["a page of HTML", () => signInPage, 2, /^GitHub cannot be reached: it answered with something that is not JSON/, "tryLater"],
+    ["cut connections", () => "hang up", 2, /^GitHub cannot be reached: .*(?:EOF|connect)/, "tryLater"],
     ["a limit for an hour", () => rateLimited(3_600), 1, /^GitHub's rate limit of this account is used up until \d{4}/, "tryLater"],
     ["a limit for an hour, HTTP 200", () => rateLimitedQuery(3_600), 1, /^GitHub's rate limit of this account is used up/, "tryLater"],
     ["a long pause", () => secondaryLimit(600), 1, /^GitHub asks for a pause \(secondary rate limit\) until/, "tryLater"],
@@ -237,7 +238,8 @@ describe("a GitHub that does not answer as it should", () => {
   it.each(lasting)("ends with a clear word: %s", async (_, fault, requests, message, exit) => {
     const github = await startGithub();
     github.failAlways(fault());
-    const told = await failure(issuesOf(github).read());
+    // Four times, unless a test says otherwise; each is a process.
+    const told = await failure(issuesOf(github, { patience: requests === 2 ? { tries: 2 } : {} }).read());
     expect(told).toEqual({ message: expect.stringMatching(message), hint: expect.any(String), exit });
     if (told.message.includes("this account")) expect(told.message).toContain(inAnHour());
     expect(github.requests).toHaveLength(requests);
@@ -397,10 +399,10 @@ describe("what became of an issue", () => {
       author: github.state.viewer,
       body: "<!-- orchestrator:progress -->\norchestrator: Done.",
     });
-    const progress = Array.from({ length: 200 }, (_, i) => about(i + 1, "done"));
-    for (let number = 1; number <= 200; number++) addIssue(github.state, { number, comments: [comment(number)] });
+    const progress = Array.from({ length: 50 }, (_, i) => about(i + 1, "done"));
+    for (let number = 1; number <= 50; number++) addIssue(github.state, { number, comments: [comment(number)] });
     await tell(github, progress);
-    expect(github.requests).toHaveLength(10);
+    expect(github.requests).toHaveLength(3);
   });
 
   it("is told of the others where an issue is gone", async () => {
@@ -412,12 +414,5 @@ describe("what became of an issue", () => {
       exit: "notFound",
     });
     expect(seen(github).comments).toEqual(["* orchestrator: In progress."]);
-  });
-
-  it("tells no secret of the environment", async () => {
-    const github = await startGithub();
-    addIssue(github.state);
-    await tell(github, [about(1, "failed", `It printed ${github.env.GH_TOKEN}.`)]);
-    expect(seen(github).comments).toEqual(["* orchestrator: Needs attention. It printed [redacted]."]);
   });
 });

@@ -2,8 +2,8 @@ import * as z from "zod";
 import { type Finding, UserError } from "../domain/errors.ts";
 import { dataOf, dataOfSome, type Gh, ghGraphql, idOf, issuesQuery } from "./gh.ts";
 import { writeProgress } from "./github-progress.ts";
-import { issuesBefore } from "./issue-references.ts";
 import { defaultPatience, insist, type Outcome, type Patience } from "./patience.ts";
+import { blockerLines, blockersInTitle } from "./references.ts";
 import type { SourceItem, SourceRead, Tracker } from "./tracker.ts";
 
 /** Which issues of which repository, and how GitHub is reached. */
@@ -42,6 +42,7 @@ function parseRepo(repo: string): { host: string | undefined; owner: string; nam
   if (owner && name) return { host, owner, name };
   throw new UserError(`"${repo}" does not name a repository on GitHub.`, {
     hint: "write owner/name, or host/owner/name for a GitHub of your own",
+    exit: "usage",
   });
 }
 
@@ -99,7 +100,7 @@ function readQuery(searching: boolean, withBlockers: boolean): string {
 
 async function read(gh: Gh, wanted: Wanted, signal: AbortSignal | undefined): Promise<SourceRead> {
   const { place, issues, withBlockers } = await readIssues(gh, wanted, signal);
-  const written = new Map([...issues].map(([id, { body, repository }]) => [id, issuesBefore(body, repository.nameWithOwner)]));
+  const written = new Map([...issues].map(([id, issue]) => [id, issuesBefore(issue)]));
   const unread = [...new Set([...written.values()].flat())].filter((id) => !issues.has(id));
   const open = await openAmong(gh, unread, signal);
   for (const [id, { state }] of issues) if (state === "OPEN") open.add(id);
@@ -116,6 +117,13 @@ async function read(gh: Gh, wanted: Wanted, signal: AbortSignal | undefined): Pr
   if (!withBlockers) warn("no-dependencies", 'this GitHub does not tell which issue blocks which: only lines like "Depends on #12" count');
   if (items.length === 0) warn("nothing-read", `no issue matches: ${searchText(wanted)}`);
   return { name: wanted.milestone ?? place, items, findings };
+}
+
+/** The issues that the words of an issue name as done first. */
+function issuesBefore({ title, body, repository }: Issue): string[] {
+  const named = [...blockersInTitle(title), ...blockerLines(body)].flatMap(({ references }) => references);
+  const ids = named.flatMap((name) => (name.startsWith("#") ? `${repository.nameWithOwner}${name}` : name.includes("#") ? name : []));
+  return [...new Set(ids)];
 }
 
 /** All issues that were asked for, by their ids. A GitHub that knows no dependencies is asked again without them. */

@@ -101,7 +101,7 @@ async function say(
   const attempt = async (): Promise<Outcome<undefined>> => {
     seen ??= (await look(gh, [progress.source.id], signal)).get(progress.source.id);
     if (!seen) return { value: undefined };
-    const steps = mutations(seen, `${marker}\n${progressText(progress, gh.env)}`, closeDone && progress.status === "done");
+    const steps = mutations(seen, `${marker}\n${progressText(progress)}`, closeDone && progress.status === "done");
     seen = undefined;
     for (const { query, input } of steps) {
       await pause();

@@ -158,6 +158,11 @@ People have an account and a password.
     ]);
   });
 
+  it("says so when there is nothing to read", async () => {
+    const { dir, read } = world({});
+    expect((await read()).findings.map(({ rule, file }) => [rule, file])).toEqual([["empty", dir]]);
+  });
+
   it("refuses a folder that is not there", async () => {
     const dir = join(tempDir(), "none");
     await expect(issueFiles({ dir, readYaml: parseYamlText }).read()).rejects.toThrow(`There is no folder ${dir}.`);

@@ -38,6 +38,16 @@ export function issueFiles(options: { dir: string; readYaml: ReadYaml }): Tracke
       const names = (await readdir(dir)).filter((name) => name.endsWith(".md") && !name.startsWith(".")).toSorted();
       const findings: Finding[] = [];
       const items: SourceItem[] = [];
+      if (names.length === 0) {
+        const message = "there is no Markdown file in it";
+        findings.push({
+          severity: "warning",
+          rule: "empty",
+          file: dir,
+          message,
+          fix: "write one for each issue; folders in it are not read",
+        });
+      }
       const files = new Map<string, string>();
       for (const name of names) {
         signal?.throwIfAborted();

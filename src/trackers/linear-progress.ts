@@ -30,17 +30,12 @@ const sayQuery = "mutation Say($input: CommentCreateInput!) { commentCreate(inpu
  * and says so in a comment. What is said already is not said again: then an issue that a person has moved stays where it is.
  * UserError at the end for issues that do not exist (any more).
  */
-export async function writeLinearProgress(
-  access: LinearAccess,
-  progress: readonly Progress[],
-  env: NodeJS.ProcessEnv,
-  signal?: AbortSignal,
-): Promise<void> {
+export async function writeLinearProgress(access: LinearAccess, progress: readonly Progress[], signal?: AbortSignal): Promise<void> {
   const missing: string[] = [];
   for (const one of progress) {
     if (one.source.kind !== "linear") continue;
     try {
-      await insist(() => say(access, one, progressText(one, env), signal), access.patience, signal);
+      await insist(() => say(access, one, progressText(one), signal), access.patience, signal);
     } catch (error) {
       if (!(error instanceof UserError) || error.exit !== "notFound") throw error;
       missing.push(one.source.id);

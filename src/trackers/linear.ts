@@ -37,7 +37,7 @@ export function linear(options: LinearOptions): Tracker {
   };
   return {
     read: (signal) => read(access, options, signal),
-    writeBack: (progress, signal) => writeLinearProgress(access, progress, options.env, signal),
+    writeBack: (progress, signal) => writeLinearProgress(access, progress, signal),
   };
 }
 

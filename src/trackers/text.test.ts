@@ -27,6 +27,7 @@ describe("plain text", () => {
           blockedBy: [],
           criteria: [],
           order: 1,
+          number: 1,
         },
         {
           source: { kind: "text", id: `${file}#remember-who-is-logged-in` },
@@ -37,6 +38,7 @@ describe("plain text", () => {
           blockedBy: [],
           criteria: [],
           order: 2,
+          number: 2,
         },
         {
           source: { kind: "text", id: `${file}#log-out` },
@@ -47,6 +49,7 @@ describe("plain text", () => {
           blockedBy: [],
           criteria: [],
           order: 3,
+          number: 3,
         },
       ],
       findings: [],

@@ -19,6 +19,8 @@ export interface SourceItem {
   group?: string;
   /** Position within the source, where its order means something. */
   order?: number;
+  /** In a numbered list: what `#3` means in the texts beside it. */
+  number?: number;
 }
 
 /** What was read. Findings say what was left out or guessed, with its place. */
@@ -33,7 +35,7 @@ export interface SourceRead {
 export interface Progress {
   source: Source;
   status: "in_progress" | "done" | "failed";
-  /** For people: which ticket, what came of it. */
+  /** For people: which ticket, what came of it. Whoever says it has left secrets out. */
   note?: string;
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Finding } from "../domain/errors.ts";
 import { plainText, slug } from "./markdown.ts";
+import { splitTitle } from "./references.ts";
 import type { SourceItem } from "./tracker.ts";
 
 /** A piece of work as it stands in a text that has no fields. */
@@ -24,7 +25,7 @@ export interface Work {
 export function itemsOf(works: readonly Work[], kind: "backlog" | "text", file: string, findings: Finding[]): SourceItem[] {
   const lines = new Map<string, number>();
   return works.flatMap((work, index): SourceItem[] => {
-    const { title, key, labels, rest } = readTitle(work.title);
+    const { title, key, labels, rest, before } = readTitle(work.title);
     if (title === "") {
       findings.push({
         severity: "warning",
@@ -52,14 +53,15 @@ export function itemsOf(works: readonly Work[], kind: "backlog" | "text", file: 
     lines.set(anchor, work.line);
     const item: SourceItem = {
       source: { kind, id: `${file}#${anchor}` },
-      title,
+      title: before === "" ? title : `${title} ${before}`,
       body: [rest, work.body].filter((part) => part !== "").join("\n\n"),
       state: work.state,
       labels: [...work.labels, ...labels],
       blockedBy: [],
       criteria: work.criteria,
       ...(work.group === undefined ? {} : { group: work.group }),
-      order: work.number ?? index + 1,
+      order: index + 1,
+      ...(work.number === undefined ? {} : { number: work.number }),
     };
     return [item];
   });
@@ -71,18 +73,19 @@ function free(wanted: string, taken: ReadonlyMap<string, unknown>): string {
   return name;
 }
 
-/** The parts of a first line such as `[bug] T-12: **Log in** - with email #auth`. */
-function readTitle(text: string): { title: string; key?: string; labels: string[]; rest: string } {
+/** The parts of a first line such as `[bug] T-12: **Log in** - with email (after T-11) #auth`. What it waits for (`before`) is no part of what it is known by. */
+function readTitle(text: string): { title: string; key?: string; labels: string[]; rest: string; before: string } {
   const labels: string[] = [];
   let key: string | undefined;
-  let left = text.length > 2000 ? text : text.replace(/^~~|~~$/g, "").trim();
+  const { title: own, before } = splitTitle(text.length > 2000 ? text : text.replace(/^~~|~~$/g, "").trim());
+  let left = own;
   const take = (pattern: RegExp, use: (value: string) => void) => {
     for (let match = pattern.exec(left); match !== null; match = pattern.exec(left)) {
-      const rest = left.replace(match[0], "").trim();
+      const rest = `${left.slice(0, match.index)}${left.slice(match.index + match[0].length)}`.trim();
       // What is nothing but marks is a title all the same.
       if (rest === "") return;
       left = rest;
-      use(match[1] ?? "");
+      use(match.slice(1).find((group) => group !== undefined) ?? "");
     }
   };
   take(/^\[([A-Za-z][\w:/ -]{0,30})\](?![(:[])/, (value) => {
@@ -93,14 +96,11 @@ function readTitle(text: string): { title: string; key?: string; labels: string[
   take(/^\*{0,2}([A-Z][A-Z0-9_]{0,9}-\d{1,6})\*{0,2}(?:[:.)]|\s+[-–—](?=\s))\*{0,2}/, (value) => {
     key ??= value;
   });
-  if (left.length <= 2000) {
-    take(/\s#([A-Za-z][\w-]{0,40})$/, (value) => labels.push(value));
-    take(/\s[([](P[0-3])[)\]]$/, (value) => labels.push(value));
-    take(/\s\[([A-Za-z][\w:/ -]{0,30})\]$/, (value) => labels.push(value));
-  }
+  if (left.length <= 2000)
+    take(/\s(?:#([A-Za-z][\w-]{0,40})|[([](P[0-3])[)\]]|\[([A-Za-z][\w:/ -]{0,30})\])$/, (value) => labels.push(value));
   const bold = /^\*\*([^*]{1,200})\*\*(?:\s*[:–—-])?\s+(?=\S)/.exec(left);
   const title = plainText(bold?.[1] ?? left).replace(/:$/, "");
-  return { title, ...(key === undefined ? {} : { key }), labels, rest: bold === null ? "" : left.slice(bold[0].length).trim() };
+  return { title, ...(key === undefined ? {} : { key }), labels, rest: bold === null ? "" : left.slice(bold[0].length).trim(), before };
 }
 
 function isKey(text: string): boolean {

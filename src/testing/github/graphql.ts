@@ -31,6 +31,8 @@ export function graphqlRoot(state: GithubState) {
     if (!found) {
       throw new GraphQLError(`Could not resolve to a Repository with the name '${nameWithOwner}'.`, { extensions: { type: "NOT_FOUND" } });
     }
+    if (found.forbidden)
+      throw new GraphQLError("Resource protected by organization SAML enforcement.", { extensions: { type: "FORBIDDEN" } });
     const issues = [...found.issues.values()];
     return {
       nameWithOwner,
@@ -54,7 +56,7 @@ export function graphqlRoot(state: GithubState) {
       __typename: "Issue",
       ...one,
       id,
-      url: `https://github.com/${nameWithOwner}/issues/${one.number}`,
+      url: `https://github.localhost/${nameWithOwner}/issues/${one.number}`,
       repository: { nameWithOwner },
       milestone: one.milestone === null ? null : { title: one.milestone },
       labels: (page: PageArgs) =>

@@ -12,6 +12,8 @@ interface RepositoryState {
   name: string;
   /** By number. */
   issues: Map<number, IssueState>;
+  /** Its organisation wants more than this sign-in. */
+  forbidden?: true;
 }
 
 export interface IssueState {
@@ -41,9 +43,9 @@ export function githubState(): GithubState {
 }
 
 /** Adds a repository without issues. */
-export function addRepository(state: GithubState, nameWithOwner: string): void {
+export function addRepository(state: GithubState, nameWithOwner: string, fields: Pick<RepositoryState, "forbidden"> = {}): void {
   const [owner = "", name = ""] = nameWithOwner.split("/");
-  state.repositories.set(nameWithOwner, { owner, name, issues: new Map() });
+  state.repositories.set(nameWithOwner, { owner, name, issues: new Map(), ...fields });
 }
 
 /** Adds an issue to a repository that exists; the next number is free unless another is given. */
