@@ -109,21 +109,21 @@ export function ticketsDir(stateDir: string, planId: string): string {
 
 /** The projection of a ticket that people read and edit. */
 export function ticketFile(stateDir: string, planId: string, ticketId: string): string {
-  // One join is enough: `status` asks for this once per ticket.
+  // One join is enough, here and below: `status` asks for this once per ticket.
   return `${ticketsDir(stateDir, planId)}/${checked(ticketId, "ticket id")}.json`;
 }
 
 /** One folder per ticket that was ever committed. */
 export function allRevsDir(stateDir: string, planId: string): string {
-  return join(planDir(stateDir, planId), ".orch", "revs");
+  return `${planDir(stateDir, planId)}/.orch/revs`;
 }
 
 export function revsDir(stateDir: string, planId: string, ticketId: string): string {
-  return join(allRevsDir(stateDir, planId), checked(ticketId, "ticket id"));
+  return `${allRevsDir(stateDir, planId)}/${checked(ticketId, "ticket id")}`;
 }
 
 export function revFile(stateDir: string, planId: string, ticketId: string, rev: number): string {
-  return join(revsDir(stateDir, planId, ticketId), `${rev}.json`);
+  return `${revsDir(stateDir, planId, ticketId)}/${rev}.json`;
 }
 
 /** What was replaced, for a few seconds. */
