@@ -4,17 +4,11 @@ import { delimiter, dirname, join } from "node:path";
 import { createContext } from "../app.ts";
 import { UserError } from "../domain/errors.ts";
 import { compileCache } from "../testing/home.ts";
+import { type Result, runHere } from "../testing/run-here.ts";
 import { tempDir } from "../testing/temp.ts";
 import type { CommandModule, Ending } from "./command.ts";
 
 const cli = join(import.meta.dirname, "..", "cli.ts");
-
-/** What a command line came to. */
-export interface Result {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
 
 /** A home folder of its own with the program in front of it. */
 export interface Home {
@@ -26,6 +20,9 @@ export interface Home {
   run(...args: string[]): Promise<Result>;
   /** Runs it with variables set as well. */
   runWith(env: Record<string, string>, ...args: string[]): Promise<Result>;
+  /** Runs it in this process. */
+  here(...args: string[]): Promise<Result>;
+  hereWith(env: Record<string, string>, ...args: string[]): Promise<Result>;
   /** Writes a file below the home; JSON unless it is text. */
   write(path: string, content: unknown): string;
 }
@@ -57,7 +54,8 @@ export function makeHome(): Home {
   };
   write("config.yaml", "defaultAgent: claude\nagents:\n  claude: { command: claude }\npollInterval: 0.2\n");
   write("workflows/flow.yaml", flow);
-  return { dir, env, argv, run: (...args) => runWith({}, ...args), runWith, write };
+  const hereWith = (more: Record<string, string>, ...args: string[]) => runHere({ env: { ...env, ...more }, cwd: dirname(dir) }, ...args);
+  return { dir, env, argv, run: (...args) => runWith({}, ...args), runWith, here: (...args) => hereWith({}, ...args), hereWith, write };
 }
 
 /** What a command called in this process came to. */
