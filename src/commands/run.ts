@@ -66,7 +66,7 @@ function refuse(view: PlanView, ticket: Ticket): void {
     throw refusal(
       ticket,
       `plan "${plan.id}" is ${plan.hold ? `paused by ${plan.hold.by}` : plan.status}`,
-      `orchestrator resume-plan ${plan.id}`,
+      plan.status === "draft" ? `orchestrator plan approve ${plan.id}` : `orchestrator resume-plan ${plan.id}`,
     );
   }
   if (ticket.hold) throw refusal(ticket, `${ticket.hold.by} paused it`, `orchestrator resume ${where}`);

@@ -61,7 +61,11 @@ async function applyToPlan(tools: IntentTools, view: PlanView, intent: PlanInten
       };
     }
     case "resume-plan": {
-      if (!view.plan.hold && view.plan.status !== "paused" && view.plan.status !== "draft") {
+      if (view.plan.status === "draft") {
+        const hint = `orchestrator plan approve ${intent.planId}`;
+        return { result: "refused", message: `Plan "${intent.planId}" is a draft, and nobody has approved it yet.`, hint };
+      }
+      if (!view.plan.hold && view.plan.status !== "paused") {
         return { result: "refused", message: `Plan "${intent.planId}" is not paused.` };
       }
       const status = planStatus({ ...view, plan: { ...view.plan, status: "active", hold: null } });

@@ -122,7 +122,7 @@ describe("plans that change while they are worked", () => {
     await runner.runner.tick();
     const edited = workflow.replace("id: first", "id: edited");
     writeFileSync(join(home.home, "workflows/steps.yaml"), edited);
-    expect(await runner.runner.intend({ type: "resume-plan", planId: "p", by: "ada" })).toMatchObject({ result: "applied" });
+    expect(await runner.runner.intend({ type: "approve-plan", planId: "p", by: "ada" })).toMatchObject({ result: "applied" });
     await runner.settle("p", { T1: "complete" });
     expect(home.ticket("p", "T1").phaseHistory.map(({ phase }) => phase)).toEqual(["edited"]);
     expect(readdirSync(join(home.home, "state/plans/p/workflows"))).toEqual([expect.stringMatching(/^steps\.[0-9a-f]{12}\.yaml$/)]);

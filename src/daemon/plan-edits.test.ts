@@ -118,6 +118,13 @@ describe("edits of a plan that runs", () => {
     expect(await runner.intend(good, "2")).toEqual(applied('Plan "p": added C; changed title of A.'));
     expect(await runner.intend(good, "2")).toEqual(applied('Nothing to do: plan "p" is so already.'));
     expect([listed(home), home.ticket("p", "A").title]).toEqual([["A", "B < A", "C < A"], "Anew"]);
+    // As after a crash between the list and the files of a ticket that was removed.
+    const planFile = join(home.home, "state/plans/p/plan.json");
+    const plan = home.plan("p");
+    writeFileSync(planFile, JSON.stringify({ ...plan, tickets: (plan.tickets as unknown[]).slice(0, 2) }));
+    await runner.tick();
+    expect(await runner.intend(edit({ do: "remove", ticketId: "C" }), "3")).toEqual(applied('Plan "p": removed C.'));
+    expect(readdirSync(join(home.home, "state/plans/p/tickets")).sort()).toEqual(["A.json", "B.json"]);
   });
 
   it("never writes over a file that somebody put there", async () => {
@@ -126,8 +133,9 @@ describe("edits of a plan that runs", () => {
     await runner.tick();
     const file = join(home.home, "state/plans/p/tickets/C.json");
     writeFileSync(file, "mine");
-    await expect(runner.intend(edit(add("C")))).rejects.toMatchObject({ exit: "conflict" });
+    await expect(runner.intend(edit(add("D"), add("C")))).rejects.toMatchObject({ exit: "conflict" });
     expect([readFileSync(file, "utf8"), listed(home)]).toEqual(["mine", ["A", "B < A"]]);
+    expect(existsSync(join(home.home, "state/plans/p/tickets/D.json"))).toBe(false);
   });
 });
 

@@ -400,8 +400,14 @@ export function createRunner(parts: RunnerParts): Runner {
 
   function intend(intent: Intent, id?: string): Promise<Answer> {
     const follow = () => applyIntent({ world, index, config: parts.config, parks, apply, alone, now, changed }, intent, id);
+    if ("ticketId" in intent) return follow();
     // Not while tickets are being dispatched: one that starts now would not be among those that a pause stops.
-    return "ticketId" in intent ? follow() : queue.run("look", follow);
+    return queue.run("look", async () => {
+      const answer = await follow();
+      // No journal has it: those are of tickets.
+      log.info({ intent: intent.type, plan: "planId" in intent ? intent.planId : undefined, by: intent.by }, answer.message);
+      return answer;
+    });
   }
 
   function alone<T>(planId: string, ticketIds: readonly string[], step: () => Promise<T>): Promise<T> {

@@ -1,7 +1,7 @@
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
 import type { Answer, Intent } from "../domain/event.ts";
-import { awaitAnswer, sendIntent } from "../state/inbox.ts";
+import { awaitAnswer, sendIntent, withdrawIntent } from "../state/inbox.ts";
 import { daemonLogFile } from "../state/layout.ts";
 import { acquireDaemonLock } from "../state/lock.ts";
 
@@ -13,6 +13,8 @@ export interface Sender {
 }
 
 const answerMs = 5000;
+/** Between two looks whether anybody still holds the home. */
+const lookMs = 250;
 
 /**
  * Has an intent applied: by the daemon through the inbox while one runs, else here under the daemon's lock, by the same
@@ -20,18 +22,27 @@ const answerMs = 5000;
  */
 export async function sendOrApply(sender: Sender, intent: Intent): Promise<Answer | undefined> {
   const { home } = sender.config;
-  const lock = acquireDaemonLock(home);
-  if (lock) {
-    lock.release();
-    const answer = await applyHere(sender, intent);
+  const deadline = performance.now() + answerMs;
+  let id: string | undefined;
+  while (id === undefined || performance.now() < deadline) {
+    const lock = acquireDaemonLock(home);
+    if (lock) {
+      // Other commands hold a home for moments and answer nobody; a daemon may have ended meanwhile.
+      const answered = id === undefined ? undefined : await withdrawIntent(home, id);
+      lock.release();
+      const answer = answered ?? (await applyHere(sender, intent, id));
+      if (answer) return answer;
+      id = undefined;
+    }
+    id ??= await sendIntent(home, intent);
+    const answer = await awaitAnswer(home, id, lookMs);
     if (answer) return answer;
   }
-  const id = await sendIntent(home, intent);
-  return awaitAnswer(home, id, answerMs);
+  return undefined;
 }
 
 /** undefined: a daemon took the lock meanwhile. */
-async function applyHere({ config, env, version }: Sender, intent: Intent): Promise<Answer | undefined> {
+async function applyHere({ config, env, version }: Sender, intent: Intent, id: string | undefined): Promise<Answer | undefined> {
   const [{ openRunner }, { createLogger }, { secretValues }] = await Promise.all([
     import("./open.ts"),
     import("../lib/logger.ts"),
@@ -48,7 +59,7 @@ async function applyHere({ config, env, version }: Sender, intent: Intent): Prom
   }
   try {
     opened.runner.setDispatching(false);
-    return await opened.runner.intend(intent);
+    return await opened.runner.intend(intent, id);
   } finally {
     await opened.close();
   }

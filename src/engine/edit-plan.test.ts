@@ -126,6 +126,30 @@ describe("editPlan", () => {
     expect(edited(view(), ...all)).toEqual(["a plan needs a ticket; to give it up: orchestrator cancel-plan plan"]);
   });
 
+  it("what these same edits add they may change and take away", () => {
+    const full = { do: "add", ticket: { ...draft("d"), priority: "P0" } } as const;
+    expect(edited(view(), full, change("d", { title: "D", priority: null }))).toMatchObject({ added: [{ ...draft("d"), title: "D" }] });
+    expect(edited(view(), full, { do: "remove", ticketId: "d" })).toMatchObject({ added: [], removed: [] });
+  });
+
+  it("P5 done again after a crash, what was done counts as done, and what is left behind goes", () => {
+    const before = view({ c: "running" });
+    const { plan, tickets } = before;
+    const again = { ...draft("c", ["b"]), description: "Old." };
+    expect(edited(before, { do: "add", ticket: again })).toMatchObject({ added: [], done: [] });
+    expect(edited(before, { do: "add", ticket: { ...again, blockedBy: ["a"] } })).toEqual(['plan "plan" has a ticket "c" already']);
+    const offTheList = { ...view(), plan: { ...plan, tickets: plan.tickets.filter(({ ticketId }) => ticketId !== "c") } };
+    const remove = { do: "remove", ticketId: "c" } as const;
+    expect(edited(offTheList, remove)).toMatchObject({ removed: ["c"], list: ["1 a", "2 b < a"] });
+    expect(edited(offTheList, remove, remove)).toEqual(['plan "plan" has no ticket "c" (did you mean "a"?)']);
+    expect(edited({ ...offTheList, tickets }, remove)).toMatchObject([expect.stringContaining('ticket "c" has begun')]);
+  });
+
+  it("names the file that keeps a ticket from being added", () => {
+    const torn = { ...view(), broken: new Map([["d", "d.json:1:1: oh"]]) };
+    expect(edited(torn, add("d"))).toEqual(['plan "plan" has a ticket "d" already, which cannot be read: d.json:1:1: oh']);
+  });
+
   it("a list that changed meanwhile keeps what it gained", () => {
     const before = view();
     const result = editPlan(before, [depend("c", "a")]) as EditedPlan;
@@ -155,6 +179,7 @@ describe("editPlan", () => {
         expect(result.list(list)).toEqual(list);
         return true;
       }),
+      { numRuns: 50 },
     );
   });
 });

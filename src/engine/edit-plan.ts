@@ -71,7 +71,7 @@ export function editPlan(view: PlanView, edits: readonly PlanEdit[]): EditedPlan
   for (const edit of edits) {
     if (edit.do === "add") addTicket(work, edit.ticket);
     else if (edit.do === "plan") changePlan(work, edit.set);
-    else if (blockers.has(edit.ticketId)) editTicket(work, edit);
+    else if (blockers.has(edit.ticketId) || (edit.do === "remove" && isLeftOver(work, edit.ticketId))) editTicket(work, edit);
     else work.refused.push(`plan "${view.plan.id}" has no ticket "${edit.ticketId}"${suggestion(edit.ticketId, blockers.keys())}`);
   }
   const { added, changed, removed, refused, done } = work;
@@ -92,17 +92,25 @@ export function editPlan(view: PlanView, edits: readonly PlanEdit[]): EditedPlan
 
 function addTicket({ view, blockers, added, refused, done }: Work, ticket: TicketDraft): void {
   const { id, blockedBy } = ticket;
-  const twin = [...blockers.keys(), ...view.tickets.keys()].find((other) => caseFold(other) === caseFold(id));
-  // Its file may be there from an attempt that did not come to its end.
+  const twin = [...blockers.keys(), ...view.tickets.keys(), ...view.broken.keys()].find((other) => caseFold(other) === caseFold(id));
   const present = view.tickets.get(id);
-  if (twin !== undefined && (present === undefined || hasBegun(present) || !saysTheSame(present, ticket))) {
-    refused.push(`plan "${view.plan.id}" has a ticket "${twin}" already`);
+  const isSaidAgain = present !== undefined && saysTheSame(present, ticket);
+  // It was added before, and who asked was not told; it may have begun since.
+  if (isSaidAgain && isSame(blockers.get(id), [...new Set(blockedBy)])) return;
+  // Its file may be there from an attempt that did not come to its end.
+  if (twin !== undefined && (blockers.has(id) || !isSaidAgain || hasBegun(present))) {
+    const unread = present === undefined && view.broken.get(twin);
+    refused.push(`plan "${view.plan.id}" has a ticket "${twin}" already${unread ? `, which cannot be read: ${unread}` : ""}`);
     return;
   }
-  if (blockers.has(id)) return;
   if (present === undefined) added.set(id, ticket);
   blockers.set(id, [...new Set(blockedBy)]);
   done.push(`added ${id}`);
+}
+
+/** Whether there is a ticket that the list does not have: a crash may have come between the list and the file. */
+function isLeftOver({ view, before, removed }: Work, id: string): boolean {
+  return !before.has(id) && !removed.has(id) && (view.tickets.has(id) || view.broken.has(id));
 }
 
 function editTicket(work: Work, edit: Exclude<PlanEdit, { do: "add" | "plan" }>): void {
@@ -119,9 +127,9 @@ function editTicket(work: Work, edit: Exclude<PlanEdit, { do: "add" | "plan" }>)
     case "remove":
       if (isFixed(work, ticketId, `it cannot be removed; cancel it: orchestrator cancel ${view.plan.id} ${ticketId}`)) return;
       blockers.delete(ticketId);
-      work.added.delete(ticketId);
       work.changed.delete(ticketId);
-      removed.add(ticketId);
+      // What these same edits have added is nowhere yet.
+      if (!work.added.delete(ticketId)) removed.add(ticketId);
       done.push(`removed ${ticketId}`);
       return;
     case "depend":
@@ -151,7 +159,7 @@ function changeTicket(work: Work, id: string, set: Omit<TicketChange, "blockedBy
   const { added, changed, refused, view } = work;
   const draft = added.get(id);
   if (draft) {
-    added.set(id, { ...draft, ...(withoutNulls(set) as Partial<TicketDraft>) });
+    added.set(id, withoutNulls({ ...draft, ...set }) as TicketDraft);
     return;
   }
   const ticket = view.tickets.get(id);
@@ -242,7 +250,7 @@ function fieldsOf(set: Omit<TicketChange, "blockedBy">): TicketFields {
 }
 
 function withoutNulls(set: object): object {
-  return Object.fromEntries(Object.entries(set).filter(([, value]) => value !== undefined && value !== null));
+  return Object.fromEntries(Object.entries(set).filter(([, value]) => value !== null));
 }
 
 /** Of JSON values. */

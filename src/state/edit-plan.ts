@@ -26,11 +26,15 @@ export interface PlanEdits {
 export async function writeTickets(state: IndexState, planId: string, tickets: readonly TicketFile[]): Promise<void> {
   if (tickets.length === 0) return;
   await makeDirBelow(planDir(state.stateDir, planId), ticketsDir(state.stateDir, planId));
+  const fileOf = ({ ticketId }: TicketFile) => ticketFile(state.stateDir, planId, ticketId);
+  for (const ticket of tickets) if (disk.lstatSync(fileOf(ticket), { throwIfNoEntry: false })) throw fileThere(fileOf(ticket));
   for (const ticket of tickets) {
-    const file = ticketFile(state.stateDir, planId, ticket.ticketId);
-    if (await linkExclusive(file, `${JSON.stringify(ticket, undefined, 2)}\n`)) continue;
-    throw new UserError(`There is a file ${file} already.`, { hint: "give the ticket another id", exit: "conflict" });
+    if (!(await linkExclusive(fileOf(ticket), `${JSON.stringify(ticket, undefined, 2)}\n`))) throw fileThere(fileOf(ticket));
   }
+}
+
+function fileThere(file: string): UserError {
+  return new UserError(`There is a file ${file} already.`, { hint: "give the ticket another id", exit: "conflict" });
 }
 
 /** Commits other planner-owned fields of a ticket; a step on the ticket. Throws Fenced and system errors, with nothing committed. */

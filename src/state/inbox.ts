@@ -133,6 +133,13 @@ export async function answerIntent(home: string, id: string, given: Answer): Pro
   await removeIfThere(join(inboxDirs(home).new, `${id}.json`));
 }
 
+/** Takes an intent out of the inbox that nobody has answered; gives the answer where there is one. The caller holds the daemon lock. */
+export async function withdrawIntent(home: string, id: string): Promise<Answer | undefined> {
+  const answered = await awaitAnswer(home, id, 0);
+  if (!answered) await removeIfThere(join(inboxDirs(home).new, `${id}.json`));
+  return answered;
+}
+
 /** Waits for the daemon's answer; undefined when there is none after `timeoutMs`. The intent stays in the inbox then. */
 export async function awaitAnswer(home: string, id: string, timeoutMs: number): Promise<Answer | undefined> {
   const file = join(inboxDirs(home).done, `${id}.json`);
