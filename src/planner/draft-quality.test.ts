@@ -89,6 +89,15 @@ describe("draftQuality", () => {
     ]);
   });
 
+  it("takes a number that is no version for none", () => {
+    const numbers = [
+      "a delay of 1.5 s, listening on 127.0.0.1, as section 3.1 says",
+      "a delay of 2.5 s, listening on 10.0.0.1, section 4.2",
+    ];
+    const tickets = numbers.map((text, i) => goodTicket(`t${i}`, { description: `${goodTicket("t").description} It has ${text}.` }));
+    expect(found(goodDraft("/repo", { tickets }))).toEqual([]);
+  });
+
   it("S3.78 finds scopes that meet unless one ticket waits for the other, at any distance", () => {
     const a = goodTicket("a", { scope: ["src/auth/**"] });
     const b = goodTicket("b", { scope: ["src/b.ts"], blockedBy: ["a"] });
@@ -123,6 +132,10 @@ describe("scopeOverlap", () => {
     ["src/a", "src/ab", false],
     ["src/*.ts", "src/x/y.ts", false],
     ["src/**", "docs/a.md", false],
+    ["src/auth/**", "src/*/index.ts", true],
+    ["docs", "**/*.test.*", false],
+    ["src/a.ts", "**/*.md", false],
+    ["src/a*.ts", "src/b*.ts", false],
   ])("%s and %s: %s", (a, b, meet) => {
     expect(scopeOverlap([a], [b]) !== undefined).toBe(meet);
     expect(scopeOverlap([b], [a]) !== undefined).toBe(meet);

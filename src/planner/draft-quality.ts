@@ -184,7 +184,12 @@ const forbids = new RegExp(
 );
 const demands = new RegExp(`(?<!\\b(?:not|don't|never|longer|stop)\\s+)\\b(?:use|keep|support)\\s+${object}`, "gi");
 const drops = new RegExp(`\\b(?:remove|delete|drop)\\s+${object}`, "gi");
-const version = /(?<![\w./-])(@?[A-Za-z][\w./-]*[A-Za-z])(?:@| v| version | )(\d+(?:\.\d+)+)\b/g;
+/** Words that numbers follow which are no version of them. */
+const unversioned = `(?:${linking}|is|than|least|most|about|over|under|within|below|above|section|chapter|figure|table|step|item)`;
+const version = new RegExp(
+  `(?<![\\w./-])(?!${unversioned}\\b)(@?[a-z][\\w./-]*[a-z])(?:@| v| version | )(\\d+(?:\\.\\d+){1,2})(?![\\w.]*\\w)`,
+  "gi",
+);
 
 /** Two places that decide the same thing in different ways: somebody is going to undo what another one did. */
 function contradictions({ tickets }: PlanDraft): Problem[] {
