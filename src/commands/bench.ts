@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
 import type { Context } from "../app.ts";
 import type { Config } from "../domain/config.ts";
@@ -14,10 +15,12 @@ export function benchOf(context: Context, config: Config, { approved }: { approv
 }
 
 function personAt(context: Context): Person {
+  // Ctrl-C and Ctrl-D answer nothing.
   const ask = async (question: string): Promise<string> => {
     const lines = createInterface({ input: process.stdin, output: process.stderr });
+    const left = once(lines, "close").then(() => "");
     try {
-      return (await lines.question(question)).trim();
+      return (await Promise.race([lines.question(question).catch(() => ""), left])).trim();
     } finally {
       lines.close();
     }

@@ -63,7 +63,7 @@ export const apply: CommandModule = {
     const draft = { ...made, ...(here === undefined ? {} : { repo: here }), workflow: made.workflow ?? usualWorkflow };
     // Whoever types this has not seen the plan: it is a draft, and nobody is asked.
     const { person: _, ...bench } = benchOf(context, config, { approved: false });
-    const settled = settleDraft(draft, bench.cwd);
+    const settled = settleDraft(draft, bench);
     if (options.dryRun) {
       const findings = await findingsOf(settled, bench, { place });
       if (options.json) printData(context, { draft: settled, findings });

@@ -7,9 +7,7 @@ import { type Finding, UserError } from "../domain/errors.ts";
 import { readTextFile } from "../inputs/read-text.ts";
 import { problemsOf } from "../inputs/schema-problems.ts";
 import { parseYamlText } from "../inputs/yaml-text.ts";
-import { checkDraft, inDraft, type Place } from "../planner/check-draft.ts";
-import { draftFacts } from "../planner/draft-facts.ts";
-import type { Bench } from "../planner/tool.ts";
+import { inDraft, misfits, type Place } from "../planner/check-draft.ts";
 
 /** A text that a person wrote, as YAML or JSON, and what is wrong with it. `value` is there when no finding is an error. */
 export interface ReadInput<T> {
@@ -33,14 +31,13 @@ export async function readInput(context: Context, name: string): Promise<{ text:
 }
 
 /** Reads a plan from a text. Never throws for what is in it. */
-export async function readDraft({ text, file }: { text: string; file: string }, bench: Bench): Promise<ReadInput<PlanDraft>> {
+export function readDraft({ text, file }: { text: string; file: string }): ReadInput<PlanDraft> {
   const { raw, findings, place: inText } = parseYamlText(text, file);
   const place = inDraft(raw, inText);
   if (findings.length > 0) return { value: undefined, findings, place };
   const parsed = PlanDraft.safeParse(raw);
   if (parsed.success) return { value: parsed.data, findings: [], place };
-  const nothing = await draftFacts({ id: "draft", name: "", goal: "", tickets: [] }, bench);
-  return { value: undefined, findings: checkDraft(raw, nothing, place), place };
+  return { value: undefined, findings: misfits(raw, place), place };
 }
 
 /** Reads a value of a schema from a text. Never throws for what is in it. */

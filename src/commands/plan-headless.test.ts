@@ -134,12 +134,16 @@ describe("orchestrator plan", () => {
     expect(runsOf(home)).toMatchObject([{ result: "failed", error: expect.stringMatching(why), plans: [] }]);
   });
 
-  it("refuses a plan of more tickets than it may have", async () => {
-    const { home } = await world(({ repo }) => [
-      { when: /login/, turns: [{ actions: [{ tool: "create_plan", input: plan(repo) }] }, { text: "Then not." }] },
-    ]);
-    expect(await runCli(home, "plan", "--prompt", "the login", "--max-tickets", "1")).toMatchObject({ code: 1 });
-    expect(runsOf(home)).toMatchObject([{ calls: [{ ok: false, answer: expect.stringContaining("this run may plan 1") }] }]);
+  it("refuses more tickets than it may plan, in one piece or one by one", async () => {
+    const { home } = await world(({ repo }) => {
+      const big = { ...plan(repo), tickets: [...plan(repo).tickets, ticket("e2e", ["ui"])] };
+      const one = { tool: "add_ticket", input: { planId: "login", ticket: ticket("e2e", ["ui"]) } };
+      const tries = [{ tool: "create_plan", input: big }, { tool: "create_plan", input: plan(repo) }, one];
+      return [{ when: /login/, turns: [...tries.map((action) => ({ actions: [action] })), { text: "Then not." }] }];
+    });
+    expect(await runCli(home, "plan", "--prompt", "the login", "--max-tickets", "2")).toMatchObject({ code: 0 });
+    const refused = { ok: false, answer: expect.stringContaining("3 tickets, and this run may plan 2") };
+    expect(runsOf(home)).toMatchObject([{ calls: [refused, { ok: true }, refused] }]);
   });
 
   it("P12 has tools of MCP servers: those that may change something with --yes alone, and none of a server that is not there", async () => {

@@ -38,7 +38,7 @@ interface Options {
 export const create: CommandModule = {
   async run(context: Context, [name = "-"]: string[], options: Options): Promise<Ending> {
     const bench = benchOf(context, await context.config(), { approved: options.yes ?? false });
-    const { value, findings, place } = await readDraft(await readInput(context, name), bench);
+    const { value, findings, place } = readDraft(await readInput(context, name));
     const written = value ? await writePlan(value, bench, place) : { result: "refused" as const, findings };
     if (options.json) printData(context, written);
     switch (written.result) {
@@ -89,17 +89,23 @@ export const lint: CommandModule = {
 };
 
 async function findingsOfFile(context: Context, name: string, bench: Bench): Promise<Finding[]> {
-  const { value, findings, place } = await readDraft(await readInput(context, name), bench);
-  return value ? findingsOf(settleDraft(value, bench.cwd), bench, { place }) : findings;
+  const { value, findings, place } = readDraft(await readInput(context, name));
+  return value ? findingsOf(settleDraft(value, bench), bench, { place }) : findings;
 }
 
 /** What has ended is as it is. */
 async function findingsOfPlan(view: PlanView, bench: Bench): Promise<Finding[]> {
   const draft = planDraftOf(view);
-  const findings = await findingsOf(draft, bench, { exists: true, place: placeOnDisk(view, draft, bench.config.stateDir) });
+  const { stateDir } = bench.config;
+  const findings = await findingsOf(draft, bench, { view, place: placeOnDisk(view, draft, stateDir) });
+  const fileOf = (ticketId: string) => ticketFile(stateDir, view.plan.id, ticketId);
   const ended = [...view.tickets.values()].filter(({ activity }) => activity.state === "finished");
-  const files = new Set(ended.map(({ ticketId }) => ticketFile(bench.config.stateDir, view.plan.id, ticketId)));
-  return findings.filter(({ file }) => !files.has(file));
+  const files = new Set(ended.map(({ ticketId }) => fileOf(ticketId)));
+  const broken = [...view.broken].map(([id, problem]): Finding => {
+    const file = fileOf(id);
+    return { severity: "error", rule: "ticket", file, message: problem.startsWith(`${file}:`) ? problem.slice(file.length + 1) : problem };
+  });
+  return [...broken, ...findings.filter(({ file }) => !files.has(file))];
 }
 
 /** The files that a draft of a plan on disk comes from. */
@@ -119,7 +125,7 @@ function placeOnDisk({ plan }: PlanView, draft: PlanDraft, stateDir: string): Pl
 export const apply: CommandModule = {
   async run(context: Context, [name = "-"]: string[], options: Options): Promise<Ending> {
     const bench = benchOf(context, await context.config(), { approved: options.yes ?? false });
-    const { value, findings, place } = await readDraft(await readInput(context, name), bench);
+    const { value, findings, place } = readDraft(await readInput(context, name));
     if (value) return tellApplied(context, await applyDraft(value, bench, { place }), options);
     return tellApplied(context, refusedText(findings), options);
   },
@@ -198,7 +204,7 @@ async function send(context: Context, intent: Parameters<typeof carryOut>[2], { 
 export const graph: CommandModule = {
   async run(context: Context, [name = ""]: string[], options: Options): Promise<Ending> {
     const bench = benchOf(context, await context.config(), { approved: false });
-    const { id, nodes } = isPlanId(name) ? nodesOf(findPlan(bench, name)) : await nodesOfFile(context, name, bench);
+    const { id, nodes } = isPlanId(name) ? nodesOf(findPlan(bench, name)) : await nodesOfFile(context, name);
     if (options.json) printData(context, { planId: id, tickets: nodes });
     else context.stdout.write(printable(planGraph(id, nodes, options.format ?? "text")));
     return "ok";
@@ -215,8 +221,8 @@ function nodesOf(view: PlanView) {
   return { id: view.plan.id, nodes };
 }
 
-async function nodesOfFile(context: Context, name: string, bench: Bench) {
-  const { value, findings } = await readDraft(await readInput(context, name), bench);
+async function nodesOfFile(context: Context, name: string) {
+  const { value, findings } = readDraft(await readInput(context, name));
   if (value) return { id: value.id, nodes: value.tickets.map(({ id, title, blockedBy }) => ({ id, title, blockedBy })) };
   printFindings(context, findings);
   throw new UserError(`${name} holds no plan that can be drawn.`, { hint: `orchestrator plan lint ${name}`, exit: "invalid" });
@@ -226,7 +232,8 @@ async function nodesOfFile(context: Context, name: string, bench: Bench) {
 export const edit: CommandModule = {
   async run(context: Context, [planId = ""]: string[], options: Options): Promise<Ending> {
     const bench = benchOf(context, await context.config(), { approved: true });
-    const before = draftText(findPlan(bench, planId));
+    const view = findPlan(bench, planId);
+    const before = draftText(view);
     const text = await withTempDir("orchestrator-edit-", (dir) => editedText(context, join(dir, `${planId}.yaml`), before));
     if (text === before) {
       if (options.json) printData(context, { result: "unchanged", planId });
@@ -237,14 +244,14 @@ export const edit: CommandModule = {
     const file = keptEditFile(bench.config.home, planId);
     mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
     writeFileSync(file, text, { mode: 0o600 });
-    const { value, findings } = await readDraft({ text, file }, bench);
+    const { value, findings } = readDraft({ text, file });
     if (value && value.id !== planId) {
       throw new UserError(`A plan keeps its id: "${planId}" cannot become "${value.id}".`, {
         hint: `your text is kept: ${file}`,
         exit: "usage",
       });
     }
-    const applied = value ? await applyDraft(value, bench, { exact: true }) : refusedText(findings);
+    const applied = value ? await applyDraft(value, bench, { editOf: view }) : refusedText(findings);
     if (applied.result === "refused") context.say(`your text is kept: ${file}`);
     else rmSync(file);
     return tellApplied(context, applied, options);
@@ -259,6 +266,7 @@ function draftText(view: PlanView): string {
   const head = [
     `# Plan "${view.plan.id}", ${counted(tickets.length, "ticket")}. Saved and closed, it becomes the plan; what is taken out is taken away.`,
     "# Tickets that have begun stay in their repository, workflow and branch, and cannot be taken out.",
+    ...[...view.broken].map(([id, problem]) => `# ${id} is not right: ${problem.replace(/\s+/g, " ")}`),
   ];
   return `${head.join("\n")}\n${stringify({ ...lean(fields), tickets: tickets.map(lean) }, { lineWidth: 0 })}`;
 }

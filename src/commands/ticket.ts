@@ -3,6 +3,8 @@ import type { Config } from "../domain/config.ts";
 import { TicketDraft } from "../domain/draft.ts";
 import { UserError } from "../domain/errors.ts";
 import { type PlanEdit, TicketChange } from "../domain/plan-edit.ts";
+import { problemsOf } from "../inputs/schema-problems.ts";
+import { fieldName } from "../inputs/yaml-text.ts";
 import { changePlan } from "../planner/change-plan.ts";
 import { benchOf } from "./bench.ts";
 import type { CommandModule, Ending } from "./command.ts";
@@ -148,9 +150,6 @@ function fieldsOf(options: Options): object {
 function checked<S extends typeof TicketChange | typeof TicketDraft>(schema: S, fields: object): ReturnType<S["parse"]> {
   const parsed = schema.safeParse(fields);
   if (parsed.success) return parsed.data as ReturnType<S["parse"]>;
-  const [issue] = parsed.error.issues;
-  throw new UserError(`${issue?.path.join(".") ?? "ticket"}: ${issue?.message ?? "does not fit"}`, {
-    hint: "orchestrator ticket add --help, and docs/schema/plan-draft.schema.json for all fields",
-    exit: "usage",
-  });
+  const [problem] = problemsOf(schema, fields, parsed.error.issues);
+  throw new UserError(`${fieldName(problem?.path ?? [])}: ${problem?.message}`, { hint: problem?.fix, exit: "usage" });
 }

@@ -105,8 +105,8 @@ export function resolveConfig(value: ConfigFile, file: string, env: Env): Config
   };
 }
 
-/** A folder as the file names it: relative to the file's own, or to the home folder after `~`. */
-function resolveFolder(given: string, folder: string, env: Env): string {
+/** A folder as a person names it: relative to `folder`, or to the home folder after `~`. */
+export function resolveFolder(given: string, folder: string, env: Env): string {
   return given === "~" || given.startsWith("~/") ? join(env.HOME || homedir(), given.slice(1)) : resolve(folder, given);
 }
 

@@ -31,8 +31,8 @@ export interface Applied {
 }
 
 export interface ApplyOptions {
-  /** The plan becomes what the draft says: tickets and values that it does not have are taken away. */
-  exact?: boolean;
+  /** The plan that the draft was made from by an edit of the whole: what differs from it was meant, also what is not there any more. */
+  editOf?: PlanView;
   /** As for checkDraft(), for a plan that is not there yet. */
   place?: Place;
 }
@@ -42,14 +42,15 @@ export interface ApplyOptions {
  * Tickets are found again by their source, else by their id. What the draft leaves out or empty stays as it is, and
  * tickets that have begun stay as they are. Doing it twice changes nothing the second time.
  */
-export async function applyDraft(draft: PlanDraft, bench: Bench, { exact = false, place }: ApplyOptions = {}): Promise<Applied> {
-  const settled = settleDraft(draft, bench.cwd);
+export async function applyDraft(draft: PlanDraft, bench: Bench, { editOf, place }: ApplyOptions = {}): Promise<Applied> {
+  const settled = settleDraft(draft, bench);
   const { world } = readPlans(bench.config);
-  const view = world.plans.get(settled.id);
   const broken = world.brokenPlans.get(settled.id);
   if (broken !== undefined) throw new UserError(`Plan "${settled.id}" cannot be read: ${broken}`, { exit: "invalid" });
+  // What has come to the plan since it was opened is not what was edited, and stays.
+  const view = editOf ?? world.plans.get(settled.id);
   if (!view) return writeNew(settled, bench, place);
-  const merge = mergeDraft(view, settled, exact);
+  const merge = mergeDraft(view, settled, editOf !== undefined);
   const { added, changed, removed, left, missing } = merge;
   const base = { planId: settled.id, left, missing };
   const none = { added: [], changed: [], removed: [] };
@@ -83,8 +84,7 @@ export interface Merge extends Pick<Applied, "added" | "changed" | "removed" | "
 
 /** What has to be done to a plan to bring it in line with a draft whose paths are whole ones. */
 export function mergeDraft(view: PlanView, draft: PlanDraft, exact: boolean): Merge {
-  const present = [...view.tickets.values()];
-  const known = new Map(draft.tickets.map((ticket) => [ticket.id, counterpart(present, ticket)]));
+  const known = counterparts([...view.tickets.values()], draft.tickets);
   const ids = new Map(draft.tickets.map(({ id }) => [id, known.get(id)?.ticketId ?? id]));
   const managed = new Set(ids.values());
   const merge: Merge = { edits: [], added: [], changed: [], removed: [], left: [], missing: [] };
@@ -111,16 +111,26 @@ export function mergeDraft(view: PlanView, draft: PlanDraft, exact: boolean): Me
     merge.edits.push({ do: "change", ticketId: id, set });
     merge.changed.push(id);
   }
-  const gone = view.plan.tickets.map(({ ticketId }) => ticketId).filter((id) => !managed.has(id));
+  // What cannot be read was not there to be kept or left out.
+  const gone = view.plan.tickets.map(({ ticketId }) => ticketId).filter((id) => !managed.has(id) && (!exact || view.tickets.has(id)));
   if (!exact) return { ...merge, missing: gone };
   for (const ticketId of gone) merge.edits.push({ do: "remove", ticketId });
   return { ...merge, removed: gone };
 }
 
-/** The ticket on disk that a draft means: the one from the same source, else the one of its id that is from no other. */
-function counterpart(present: readonly Ticket[], { id, source }: TicketDraft): Ticket | undefined {
-  const same = source && present.find((ticket) => ticket.source?.kind === source.kind && ticket.source.id === source.id);
-  return same ?? present.find((ticket) => ticket.ticketId === id && (ticket.source === null || source === undefined));
+/** The tickets on disk that drafts mean, by the id of the draft: those from the same source, else those of the same id that are from no other. */
+function counterparts(present: readonly Ticket[], drafts: readonly TicketDraft[]): Map<string, Ticket> {
+  const known = new Map<string, Ticket>();
+  for (const { id, source } of drafts) {
+    const same = source && present.find((ticket) => ticket.source?.kind === source.kind && ticket.source.id === source.id);
+    if (same) known.set(id, same);
+  }
+  const left = present.filter((ticket) => ![...known.values()].includes(ticket));
+  for (const { id, source } of drafts) {
+    const same = left.find((ticket) => ticket.ticketId === id && (ticket.source === null || source === undefined));
+    if (same && !known.has(id)) known.set(id, same);
+  }
+  return known;
 }
 
 function ticketChanges(before: TicketDraft, after: TicketDraft, exact: boolean): TicketChange {

@@ -8,9 +8,10 @@ import { programVersion } from "../inputs/assets.ts";
 import { checkDraft } from "./check-draft.ts";
 import { draftFacts } from "./draft-facts.ts";
 import { draftQuality } from "./draft-quality.ts";
+import { editSummary } from "./draft-summary.ts";
 import { editedDraft, planDraftOf } from "./plan-draft.ts";
 import { readPlans } from "./read-plans.ts";
-import { settleTicket } from "./settle-draft.ts";
+import { settleEdit } from "./settle-draft.ts";
 import type { Bench } from "./tool.ts";
 import { askConsent } from "./write-plan.ts";
 
@@ -32,22 +33,18 @@ export type Changed =
  */
 export async function changePlan(planId: string, edits: readonly PlanEdit[], bench: Bench): Promise<Changed> {
   const view = findPlan(bench, planId);
-  const settled = edits.map((edit) => (edit.do === "add" ? { ...edit, ticket: settleTicket(edit.ticket, bench.cwd) } : edit));
+  const settled = edits.map((edit) => settleEdit(edit, bench));
   const decided = editPlan(view, settled);
   if ("refused" in decided) {
     const findings = decided.refused.map((message): Finding => ({ severity: "error", rule: "edit", file: `plan "${planId}"`, message }));
     return { result: "refused", message: "Nothing was changed.", findings };
   }
   if (decided.done.length === 0) return { result: "unchanged", message: `Nothing to do: plan "${planId}" is so already.`, findings: [] };
-  const findings = await findingsOfTouched(editedDraft(planDraftOf(view), settled), touchedBy(settled), bench);
+  const findings = await findingsOfEdits(view, settled, bench);
   if (findings.some(({ severity }) => severity === "error")) return { result: "refused", message: "Nothing was changed.", findings };
   const status = planStatus(view);
   if (status !== "draft" && status !== "paused") {
-    const consent = await askConsent(
-      bench,
-      `Change plan "${planId}", which is ${status}?`,
-      decided.done.map((line) => `- ${line}`).join("\n"),
-    );
+    const consent = await askConsent(bench, `Change plan "${planId}", which is ${status}?`, editSummary(view, decided, findings));
     if (consent === "declined") return { result: "declined", message: "declined: the person said no, and nothing was changed.", findings };
     if (consent === "nobody") {
       const message = `Plan "${planId}" is ${status}: only a person may change it, and nobody is there to be asked. Nothing was changed.`;
@@ -77,17 +74,20 @@ export function findPlan({ config }: Bench, planId: string): PlanView {
   });
 }
 
-/** What edits concern: tickets by id, and the plan itself as "". */
-function touchedBy(edits: readonly PlanEdit[]): Set<string> {
-  return new Set(edits.map((edit) => (edit.do === "add" ? edit.ticket.id : edit.do === "plan" ? "" : edit.ticketId)));
-}
-
-/** What is wrong with a plan that exists, as far as it concerns what was touched: the rest is not these edits' doing. */
-async function findingsOfTouched(draft: PlanDraft, touched: ReadonlySet<string>, bench: Bench): Promise<Finding[]> {
-  const facts = await draftFacts(draft, bench, { exists: true });
-  const all = [...checkDraft(draft, facts), ...draftQuality(draft)];
-  return all.filter(({ field }) => {
-    const position = /^tickets\[(\d+)\]/.exec(field ?? "")?.[1];
-    return touched.has(position === undefined ? "" : (draft.tickets[Number(position)]?.id ?? ""));
+/**
+ * What is wrong with what edits touch, and what is wrong elsewhere because of them. What was wrong before with the rest of
+ * the plan is not their doing.
+ */
+async function findingsOfEdits(view: PlanView, edits: readonly PlanEdit[], bench: Bench): Promise<Finding[]> {
+  const before = planDraftOf(view);
+  const after = editedDraft(before, edits);
+  const facts = await draftFacts(after, bench, view);
+  const all = (draft: PlanDraft) => [...checkDraft(draft, facts), ...draftQuality(draft)];
+  const textOf = ({ rule, message }: Finding) => `${rule}: ${message}`;
+  const known = new Set(all(before).map(textOf));
+  const touched = new Set(edits.map((edit) => (edit.do === "add" ? edit.ticket.id : edit.do === "plan" ? "" : edit.ticketId)));
+  return all(after).filter((finding) => {
+    const position = /^tickets\[(\d+)\]/.exec(finding.field ?? "")?.[1];
+    return !known.has(textOf(finding)) || touched.has(position === undefined ? "" : (after.tickets[Number(position)]?.id ?? ""));
   });
 }

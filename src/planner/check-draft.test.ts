@@ -120,6 +120,10 @@ describe("checkDraft", () => {
       'duplicate-branch tickets[2].branch: ticket "db": ticket billing/T-1 has the branch "feature/x", too',
       'branch tickets[3].branch: ticket "bad": "bad..name" cannot be the name of a branch.',
     ]);
+    const below = [goodTicket("api", { branch: "feature/login/api" }), goodTicket("ui", { branch: "feature" }), goodTicket("db")];
+    expect(found(goodDraft("/repo", { tickets: below }))).toEqual([
+      'duplicate-branch tickets[0].branch: ticket "api": git cannot keep the branch "feature/login/api" beside that of ui',
+    ]);
   });
 
   it("refuses what is not there: repository, workflow, agent", () => {

@@ -27,8 +27,12 @@ export interface DraftFacts {
   takenBranches: ReadonlyMap<string, string>;
   /** Skills that tickets name and cannot be given, by name; and what is too much for a prompt, by `skillsKey`. */
   skills?: ReadonlyMap<string, Trouble>;
+  /** Tickets of the plan that the draft lacks because their files cannot be read. */
+  unread?: readonly string[];
   /** Why worktrees cannot be kept where the draft says. */
   worktreeRoot?: Trouble;
+  /** Why work cannot begin from the branch that the draft names. */
+  baseBranch?: Trouble;
 }
 
 /** Gives a finding its place; the default names the field alone. */
@@ -45,14 +49,19 @@ export function branchKey(repoId: string, branch: string): string {
 }
 
 /**
- * Everything that keeps a draft from being a plan that can run; all of it are errors, or keys that are not known.
+ * Everything that keeps a draft from being a plan that can run; all of it are errors.
  * `place` joins file and line where the draft was read from a text. Never throws for what the draft holds.
  */
 export function checkDraft(draft: unknown, facts: DraftFacts, place: Place = inDraft(draft)): Finding[] {
   const parsed = PlanDraft.safeParse(draft);
-  const ofSchema = problemsOf(PlanDraft, draft, parsed.error?.issues ?? []);
-  if (!parsed.success) return [...ofSchema, ...roughProblems(draft)].map(place);
-  return [...ofSchema, ...planProblems(parsed.data, facts), ...ticketProblems(parsed.data, facts)].map(place);
+  if (!parsed.success) return misfits(draft, place);
+  return [...planProblems(parsed.data, facts), ...ticketProblems(parsed.data, facts)].map(place);
+}
+
+/** Why a value is no draft at all. `place` as for checkDraft(). */
+export function misfits(value: unknown, place: Place = inDraft(value)): Finding[] {
+  const issues = PlanDraft.safeParse(value).error?.issues ?? [];
+  return [...problemsOf(PlanDraft, value, issues), ...roughProblems(value)].map(place);
 }
 
 /** Places problems by field, or as `place` does, and by the ticket's id where one is concerned. */
@@ -90,12 +99,15 @@ function planProblems(draft: PlanDraft, facts: DraftFacts): Problem[] {
   if (draft.agent !== undefined) problems.push(...agentProblems(draft.agent, ["agent"], facts));
   if (draft.repo !== undefined) problems.push(...repoProblems(draft.repo, ["repo"], facts));
   if (draft.workflow !== undefined) problems.push(...workflowProblems(draft.workflow, ["workflow"], facts));
-  if (facts.worktreeRoot) problems.push(error("worktree", ["worktreeRoot"], facts.worktreeRoot.message, facts.worktreeRoot.fix));
+  for (const field of ["worktreeRoot", "baseBranch"] as const) {
+    const trouble = facts[field];
+    if (trouble) problems.push(error(field === "baseBranch" ? "base" : "worktree", [field], trouble.message, trouble.fix));
+  }
   return problems;
 }
 
 function ticketProblems(draft: PlanDraft, facts: DraftFacts): Problem[] {
-  const problems = graphProblems(draft.tickets);
+  const problems = graphProblems(draft.tickets, facts.unread);
   for (const [i, ticket] of draft.tickets.entries()) {
     const at = (field: keyof TicketDraft) => ["tickets", i, field];
     problems.push(...textProblems(ticket, ["tickets", i]));
@@ -132,8 +144,8 @@ function skillProblems(names: readonly string[], path: Problem["path"], { skills
   return together ? [error("skill", path, together.message, together.fix)] : problems;
 }
 
-/** What is wrong with ids and blockers, from these alone. */
-function graphProblems(tickets: readonly Pick<TicketDraft, "id" | "blockedBy">[]): Problem[] {
+/** What is wrong with ids and blockers, from these alone. `others` are tickets of the plan, too. */
+function graphProblems(tickets: readonly Pick<TicketDraft, "id" | "blockedBy">[], others: readonly string[] = []): Problem[] {
   const problems: Problem[] = [];
   const first = new Map<string, number>();
   for (const [i, { id }] of tickets.entries()) {
@@ -151,7 +163,7 @@ function graphProblems(tickets: readonly Pick<TicketDraft, "id" | "blockedBy">[]
   const ids = tickets.map(({ id }) => id);
   for (const [i, { blockedBy }] of tickets.entries()) {
     for (const [j, id] of blockedBy.entries()) {
-      if (ids.includes(id)) continue;
+      if (ids.includes(id) || others.includes(id)) continue;
       const near = didYouMean(id, ids);
       const fix = near === undefined ? `name a ticket of this plan (${some(ids)}), or leave it out` : `did you mean "${near}"?`;
       problems.push(error("unknown-blocker", ["tickets", i, "blockedBy", j], `is blocked by "${id}", which the plan does not have`, fix));
@@ -182,10 +194,20 @@ function branchProblems(draft: PlanDraft, { repos, branches, takenBranches }: Dr
     if (known === undefined) first.set(key, i);
     if (holder === undefined) continue;
     const message = `${holder} has the branch "${branch}", too`;
-    problems.push(error("duplicate-branch", path, message, "give each ticket a branch of its own, or leave branch out"));
+    problems.push(error("duplicate-branch", path, message, ownBranch));
+  }
+  for (const [key, i] of first) {
+    // Git keeps branches as files in folders: `a` and `a/b` would be file and folder of one name.
+    const steps = key.split("/");
+    const holder = steps.map((_, n) => first.get(steps.slice(0, n).join("/"))).find((n) => n !== undefined);
+    if (holder === undefined) continue;
+    const message = `git cannot keep the branch "${key.split("\n")[1]}" beside that of ${draft.tickets[holder]?.id}`;
+    problems.push(error("duplicate-branch", ["tickets", i, "branch"], message, ownBranch));
   }
   return problems;
 }
+
+const ownBranch = "give each ticket a branch of its own, or leave branch out";
 
 /** The branch of a ticket that names none. */
 function defaultBranch(planId: string, ticketId: string): string {

@@ -4,6 +4,8 @@ import type { PlanDraft } from "../domain/draft.ts";
 import { UserError } from "../domain/errors.ts";
 import { resolveTicket } from "../domain/ticket.ts";
 import { checkWorkflow } from "../engine/check-workflow.ts";
+import type { PlanView } from "../engine/world.ts";
+import { detectBase } from "../git/base.ts";
 import { openRepo, type Repo } from "../git/git.ts";
 import { checkBranchName, checkNameIsFree } from "../git/refs.ts";
 import { checkWorktreePath, checkWorktreeRoot } from "../git/worktree-place.ts";
@@ -15,10 +17,10 @@ import { readPlans } from "./read-plans.ts";
 import type { Bench } from "./tool.ts";
 
 /**
- * Finds out what a draft has to be checked against: workflows, repositories, branches, other plans. With `exists` the
- * plan is on disk already, and neither its id nor its own tickets are in its way.
+ * Finds out what a draft has to be checked against: workflows, repositories, branches, other plans. Of a plan that is on
+ * disk as `view`, neither its id nor its own tickets are in its way.
  */
-export async function draftFacts(draft: PlanDraft, { config }: Bench, { exists = false }: { exists?: boolean } = {}): Promise<DraftFacts> {
+export async function draftFacts(draft: PlanDraft, { config }: Bench, view?: PlanView): Promise<DraftFacts> {
   const { opened, repos } = await openRepos(draft);
   const named = draft.tickets.flatMap(({ repo = draft.repo, branch }) => {
     const found = opened.get(repo ?? "");
@@ -33,15 +35,18 @@ export async function draftFacts(draft: PlanDraft, { config }: Bench, { exists =
     if (trouble) branches.set(branchKey(repo.commonDir, branch), trouble);
   }
   const worktreeRoot = await worktreeTrouble(draft, [...opened.values()]);
+  const baseBranch = await baseTrouble(draft, [...opened.values()]);
   return {
     workflows: workflowFacts(draft, config),
     skills: skillFacts(draft, config),
     agents: Object.keys(config.agents),
-    plans: exists ? new Map() : takenPlanIds(config.stateDir),
+    plans: view ? new Map() : takenPlanIds(config.stateDir),
+    ...(view ? { unread: view.plan.tickets.map(({ ticketId }) => ticketId).filter((id) => !view.tickets.has(id)) } : {}),
     repos,
     branches,
     takenBranches: await takenBranches(draft, config, new Set(named.map(({ branch }) => branch))),
     ...(worktreeRoot === undefined ? {} : { worktreeRoot }),
+    ...(baseBranch === undefined ? {} : { baseBranch }),
   };
 }
 
@@ -112,6 +117,13 @@ async function worktreeTrouble({ id, worktreeRoot }: PlanDraft, repos: readonly 
   return troubleOf(async () => {
     checkWorktreeRoot(worktreeRoot, `${worktreeRoot}/${id}`);
     for (const repo of repos) await checkWorktreePath(repo, `${worktreeRoot}/ticket`);
+  });
+}
+
+async function baseTrouble({ baseBranch }: PlanDraft, repos: readonly Repo[]): Promise<Trouble | undefined> {
+  if (baseBranch === undefined) return undefined;
+  return troubleOf(async () => {
+    for (const repo of repos) await detectBase(repo, baseBranch);
   });
 }
 

@@ -1,7 +1,10 @@
 import type { Config } from "../domain/config.ts";
 import type { PlanDraft, TicketDraft } from "../domain/draft.ts";
 import type { Finding } from "../domain/errors.ts";
+import type { EditedPlan } from "../engine/edit-plan.ts";
+import type { PlanView } from "../engine/world.ts";
 import { findingLines } from "./findings-text.ts";
+import { planDraftOf } from "./plan-draft.ts";
 
 /** A draft for the person who is to say yes to it: what it is for, who does what in which order, and what is doubtful. */
 export function draftSummary(draft: PlanDraft, config: Config, findings: readonly Finding[] = []): string {
@@ -15,8 +18,35 @@ export function draftSummary(draft: PlanDraft, config: Config, findings: readonl
       .map((wave) => wave.join(" + "))
       .join(" -> ")}`,
   ];
-  const doubts = findings.length === 0 ? [] : ["", "Doubtful:", ...findingLines(findings)];
-  return [...head, "", ...tickets.flatMap((ticket) => ticketLines(ticket, draft)), ...doubts].join("\n");
+  return [...head, "", ...tickets.flatMap((ticket) => ticketLines(ticket, draft)), ...doubts(findings)].join("\n");
+}
+
+/** Changes of a plan for the person who is to say yes to them: what is done, and what it says then. */
+export function editSummary(view: PlanView, { added, changed, fields, done }: EditedPlan, findings: readonly Finding[]): string {
+  const draft = planDraftOf(view);
+  return [
+    ...done.map((line) => `- ${line}`),
+    ...(Object.keys(fields).length > 0 ? ["", ...fieldLines(fields)] : []),
+    ...[...changed].flatMap(([id, set]) => ["", id, ...fieldLines(set)]),
+    ...added.flatMap((ticket) => ["", ...ticketLines(ticket, draft), ...fieldLines({ description: ticket.description })]),
+    ...doubts(findings),
+  ].join("\n");
+}
+
+function fieldLines(fields: object): string[] {
+  return Object.entries(fields).flatMap(([key, value]) => {
+    const lines = Array.isArray(value) && value.length > 0 ? value.map((item) => `- ${item}`) : plain(value).split("\n");
+    return lines.length === 1 ? [`    ${key}: ${lines[0]}`] : [`    ${key}:`, ...lines.map((line) => `      ${line}`)];
+  });
+}
+
+function plain(value: unknown): string {
+  if (value === null || value === "" || (Array.isArray(value) && value.length === 0)) return "(nothing)";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+function doubts(findings: readonly Finding[]): string[] {
+  return findings.length === 0 ? [] : ["", "Doubtful:", ...findingLines(findings)];
 }
 
 function ticketLines(ticket: TicketDraft, draft: PlanDraft): string[] {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Config } from "../domain/config.ts";
 import { readPlans } from "./read-plans.ts";
@@ -32,7 +32,8 @@ export function findRepos(cwd: string, config: Config): FoundRepo[] {
 /** The repository that a folder lies in; undefined when it lies in none. */
 export function repoAround(start: string): string | undefined {
   for (let dir = start; ; dir = dirname(dir)) {
-    if (isRepo(dir)) return dir;
+    const found = isRepo(dir) ? dir : repoOfWorktree(dir);
+    if (found !== undefined) return found;
     if (dirname(dir) === dir) return undefined;
   }
 }
@@ -66,7 +67,17 @@ function foldersIn(dir: string): string[] {
   }
 }
 
-/** A worktree has a file of the name `.git`, which leads elsewhere: its repository is the one to name. */
 function isRepo(dir: string): boolean {
   return existsSync(join(dir, ".git", "HEAD"));
+}
+
+/** The repository that a linked worktree belongs to, if both say so: a `.git` file alone could name any. */
+function repoOfWorktree(dir: string): string | undefined {
+  try {
+    const [, gitDir = "", repo] = /^gitdir: ((\/.*)\/\.git\/worktrees\/[^/\n]+)\s*$/.exec(readFileSync(join(dir, ".git"), "utf8")) ?? [];
+    return repo !== undefined && readFileSync(join(gitDir, "gitdir"), "utf8").trim() === join(dir, ".git") ? repo : undefined;
+  } catch {
+    // No worktree.
+    return undefined;
+  }
 }

@@ -208,7 +208,7 @@ async function planned(
   view: PlanView | undefined,
   bench: Bench,
 ): Promise<Omit<Applied, "result"> & { result: "planned" }> {
-  const settled = settleDraft(draft, bench.cwd);
+  const settled = settleDraft(draft, bench);
   const base = {
     result: "planned" as const,
     planId: draft.id,
@@ -220,7 +220,7 @@ async function planned(
     return { ...base, ...nothing, added, findings: await findingsOf(settled, bench) };
   }
   const { added, changed, left, missing, edits } = mergeDraft(view, settled, false);
-  const findings = await findingsOf(editedDraft(planDraftOf(view), edits), bench, { exists: true });
+  const findings = await findingsOf(editedDraft(planDraftOf(view), edits), bench, { view });
   const touched = new Set([...added, ...changed]);
   return {
     ...base,

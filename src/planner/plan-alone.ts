@@ -62,7 +62,10 @@ export async function planAlone(
   const { bench } = setup;
   const startedAt = new Date();
   const reported: { report?: PlannerRun["report"] } = {};
-  const tools = [...setup.tools.map((tool) => limited(tool, maxTickets)), reportTool((report) => Object.assign(reported, { report }))];
+  const tools = [
+    ...(maxTickets === undefined ? setup.tools : limited(setup.tools, maxTickets)),
+    reportTool((report) => Object.assign(reported, { report })),
+  ];
   const run = await runPiAlone(pi, { ...setup, tools }, request.text, { signal, maxUsd, maxTurns, serversMs });
   const plans = plansOf(run, setup.tools);
   const { text: _text, error, sessionFile, ...rest } = run;
@@ -86,20 +89,25 @@ export async function planAlone(
   };
 }
 
-/** Without a person there is nobody to ask, and a run has a size. */
-function limited(tool: PlanTool, maxTickets: number | undefined): PlanTool {
-  if (tool.name !== "create_plan" || maxTickets === undefined) return tool;
-  return {
-    ...tool,
-    async run(input, bench) {
-      const { tickets } = input as { tickets: unknown[] };
-      if (tickets.length <= maxTickets) return tool.run(input, bench);
-      return {
-        ok: false,
-        text: `Nothing was written: ${tickets.length} tickets, and this run may plan ${maxTickets}. Keep those of most use and defer the others.`,
-      };
-    },
-  };
+/** The tools of a run that may plan so many tickets, however it adds them. */
+function limited(tools: readonly PlanTool[], most: number): PlanTool[] {
+  let planned = 0;
+  return tools.map((tool) => {
+    if (tool.name !== "create_plan" && tool.name !== "add_ticket") return tool;
+    return {
+      ...tool,
+      async run(input, bench) {
+        const count = tool.name === "create_plan" ? (input as { tickets: unknown[] }).tickets.length : 1;
+        if (planned + count > most) {
+          const text = `Nothing was written: ${planned + count} tickets, and this run may plan ${most}. Keep those of most use and defer the others.`;
+          return { ok: false, text };
+        }
+        const answer = await tool.run(input, bench);
+        if (answer.ok) planned += count;
+        return answer;
+      },
+    };
+  });
 }
 
 function reportTool(take: (report: NonNullable<PlannerRun["report"]>) => void): PlanTool {

@@ -25,15 +25,19 @@ export function planText(view: PlanView): string {
 function ticketText(view: PlanView, ticketId: string): string[] {
   const ticket = view.tickets.get(ticketId);
   if (!ticket) return [`${ticketId} [unreadable] ${view.broken.get(ticketId) ?? "it has no file"}`];
-  const { title, description, acceptanceCriteria, scope, type, priority, workflow, repo, agent, skills, source, error } = ticket;
+  const { title, description, acceptanceCriteria, scope, type, priority, workflow, repo, branch, agent, model, budgetUsd } = ticket;
+  const { skills, source, error } = ticket;
   const after = planEntry(view.plan, ticketId)?.blockedBy ?? [];
   const facts = [
     ...(type ? [type] : []),
     ...(priority ? [priority] : []),
     ...(workflow ? [`workflow ${workflow}`] : []),
     ...(repo ? [`repo ${repo}`] : []),
+    ...(branch ? [`branch ${branch}`] : []),
     ...(agent ? [`agent ${agent}`] : []),
+    ...(model ? [`model ${model}`] : []),
     ...(skills.length > 0 ? [`skills ${skills.join(", ")}`] : []),
+    ...(budgetUsd === null ? [] : [`at most $${budgetUsd}`]),
     ...(after.length > 0 ? [`after ${after.join(", ")}`] : []),
     ...(source ? [`from ${source.kind} ${source.id}`] : []),
   ];

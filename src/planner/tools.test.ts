@@ -1,9 +1,12 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
+import { acquireDaemonLock } from "../state/lock.ts";
 import { goodDraft, goodTicket, testBench, testPerson } from "../testing/bench.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
+import { tempDir } from "../testing/temp.ts";
+import { until } from "../testing/until.ts";
 import type { Bench } from "./tool.ts";
 import { planTools, runTool } from "./tools.ts";
 
@@ -133,6 +136,77 @@ auth [draft] Sign-in: 1 queued, 1 ready
     expect(at.ticket("auth", "ui").title).toBe("Another");
   });
 
+  it("a person sees what a change comes to, and what is wrong because of it elsewhere in the plan", async () => {
+    const at = home();
+    const tickets = [goodTicket("api"), goodTicket("ui", { branch: "feature/ui" })];
+    await use("create_plan", goodDraft(at.repo, { tickets }), testBench(at, { approved: true }));
+    const person = testPerson(true, true);
+    const bench = testBench(at, { person });
+    const scope = { ticketId: "api", changes: { scope: ["src/ui/**", "src/api/**"], description: "Short.", priority: "P0" } };
+    await use("change_ticket", { planId: "auth", ...scope }, bench);
+    await use(
+      "add_ticket",
+      { planId: "auth", ticket: goodTicket("e2e", { description: `${goodTicket("e2e").description}\nTwo.` }) },
+      bench,
+    );
+    expect(person.asked).toEqual([
+      `Change plan "auth", which is active?
+- changed description, priority, scope of api
+
+api
+    description: Short.
+    priority: P0
+    scope:
+      - src/ui/**
+      - src/api/**
+
+Doubtful:
+- warning: tickets[0].description: ticket "api": 6 characters say too little [thin-description]
+  fix: say what is wrong or missing, why, where in the code, and what was decided: whoever works it knows nothing else
+- warning: tickets[1].scope: ticket "ui": "src/ui/**" meets "src/ui/**" of ticket "api", and neither waits for the other [overlapping-scope]
+  fix: add "api" to blockedBy, or keep their files apart`,
+      `Change plan "auth", which is active?
+- added e2e
+
+e2e  Add the e2e of the sign-in  [feature]
+    in src/e2e/**
+    - A test in src/e2e signs in with a password and gets status 200
+    description:
+      ${goodTicket("e2e").description}
+      Two.`,
+    ]);
+    const refusals: [string, object, string][] = [
+      ["change_ticket", { ticketId: "api", changes: { branch: "feature/ui" } }, 'ticket "ui": api has the branch "feature/ui", too'],
+      ["change_plan", { changes: { workflow: null } }, 'ticket "api": neither the ticket nor the plan names a workflow'],
+    ];
+    for (const [name, input, text] of refusals)
+      expect(await use(name, { planId: "auth", ...input }, bench)).toMatchObject({ ok: false, text: expect.stringContaining(text) });
+  });
+
+  it("takes paths from where it was started and from the home folder, also in changes", async () => {
+    const at = home();
+    const bench = testBench(at, { cwd: at.dir });
+    await use("create_plan", goodDraft("repo"), bench);
+    const changes = { repo: "./repo", worktreeRoot: "~/trees" };
+    expect(await use("change_plan", { planId: "auth", changes }, bench)).toMatchObject({ ok: true });
+    await use("change_ticket", { planId: "auth", ticketId: "ui", changes: { repo: "repo" } }, bench);
+    expect(at.plan("auth")).toMatchObject({ repo: at.repo, worktreeRoot: join(at.dir, "user/trees") });
+    expect(at.ticket("auth", "ui").repo).toBe(at.repo);
+  });
+
+  it("what another command keeps from being changed is changed after it, also without a daemon", async () => {
+    const at = home();
+    const bench = testBench(at);
+    await use("create_plan", goodDraft(at.repo), bench);
+    const lock = acquireDaemonLock(at.home);
+    const added = use("add_ticket", { planId: "auth", ticket: goodTicket("e2e") }, bench);
+    const waiting = () => (existsSync(join(at.home, "inbox/new")) ? readdirSync(join(at.home, "inbox/new")) : []);
+    await until(() => waiting().length > 0);
+    lock?.release();
+    expect(await added).toEqual({ ok: true, text: 'Plan "auth": added e2e.' });
+    expect([at.plan("auth").tickets, waiting()]).toMatchObject([{ length: 3 }, []]);
+  });
+
   it("lists what there is to choose from", async () => {
     const at = home();
     mkdirSync(join(at.dir, "node_modules/x/.git"), { recursive: true });
@@ -140,6 +214,13 @@ auth [draft] Sign-in: 1 queued, 1 ready
     expect((await use("list_workflows", {}, bench)).text.split("\n")).toContain("local: does it here");
     expect((await use("list_agents", {}, bench)).text).toBe("none (the default)\nother (model big)");
     expect((await use("list_repositories", {}, bench)).text).toBe(at.repo);
+    const tree = join(tempDir(), "tree");
+    at.git("worktree", "add", "-q", tree);
+    const elsewhere = testBench(at, { cwd: tree });
+    expect((await use("list_repositories", {}, elsewhere)).text).toBe(at.repo);
+    // What only one of the two says is nobody's worktree.
+    rmSync(join(at.repo, ".git/worktrees/tree/gitdir"));
+    expect((await use("list_repositories", {}, elsewhere)).text).toMatch(/^There is no git repository/);
     await use("create_plan", goodDraft(at.repo), bench);
     expect((await use("list_repositories", {}, testBench(at, { cwd: join(at.repo, ".git") }))).text).toBe(`${at.repo} (plans: auth)`);
   });

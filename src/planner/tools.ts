@@ -16,8 +16,7 @@ import { Unreadable } from "../state/json.ts";
 import { readParks } from "../state/parks.ts";
 import { planRows } from "../views/rows.ts";
 import { changePlan, findPlan } from "./change-plan.ts";
-import { checkDraft, inDraft } from "./check-draft.ts";
-import { draftFacts } from "./draft-facts.ts";
+import { inDraft, misfits } from "./check-draft.ts";
 import { findRepos } from "./find-repos.ts";
 import { findingCounts, findingLines } from "./findings-text.ts";
 import { readPlans } from "./read-plans.ts";
@@ -61,11 +60,11 @@ const validatePlan: PlanTool<PlanDraft> = {
   input: PlanDraft,
   readOnly: true,
   async run(draft, bench) {
-    const settled = settleDraft(draft, bench.cwd);
-    const exists = readPlans(bench.config).world.plans.has(settled.id);
-    const findings = await findingsOf(settled, bench, { exists });
+    const settled = settleDraft(draft, bench);
+    const view = readPlans(bench.config).world.plans.get(settled.id);
+    const findings = await findingsOf(settled, bench, view ? { view } : {});
     const isGood = findings.every(({ severity }) => severity !== "error");
-    const known = exists ? [`There is a plan "${settled.id}" already: change it with add_ticket, change_ticket and the like.`] : [];
+    const known = view ? [`There is a plan "${settled.id}" already: change it with add_ticket, change_ticket and the like.`] : [];
     return { ok: isGood, text: [`${findingCounts(findings)}.`, ...known, ...findingLines(findings)].join("\n") };
   },
 };
@@ -262,10 +261,7 @@ export const planTools: readonly PlanTool[] = [
 export async function runTool(tool: PlanTool, input: unknown, bench: Bench): Promise<ToolAnswer> {
   const parsed = tool.input.safeParse(input);
   if (!parsed.success) {
-    const findings =
-      tool.input === PlanDraft
-        ? checkDraft(input, await draftFacts({ id: "draft", name: "", goal: "", tickets: [] }, bench))
-        : problemsOf(tool.input, input, parsed.error.issues).map(inDraft(input));
+    const findings = tool.input === PlanDraft ? misfits(input) : problemsOf(tool.input, input, parsed.error.issues).map(inDraft(input));
     return refused([`The input does not fit: ${findingCounts(findings)}. Nothing was done.`, ...findingLines(findings)]);
   }
   try {

@@ -89,6 +89,10 @@ Doubtful:
       result: "refused",
       findings: [{ rule: "repo", field: "repo", message: expect.stringContaining("does not exist") }],
     });
+    expect(await writePlan(goodDraft(at.repo, { baseBranch: "nowhere" }), testBench(at, { approved: true }))).toMatchObject({
+      result: "refused",
+      findings: [{ rule: "base", field: "baseBranch", message: `The base branch nowhere does not exist in ${at.repo}.` }],
+    });
     expect(plansIn(at)).toEqual([]);
   });
 

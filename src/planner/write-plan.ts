@@ -2,6 +2,7 @@ import type { PlanDraft } from "../domain/draft.ts";
 import { planOf, ticketOf } from "../domain/draft-files.ts";
 import type { Finding } from "../domain/errors.ts";
 import { instant } from "../domain/time.ts";
+import type { PlanView } from "../engine/world.ts";
 import { createPlan } from "../state/new-plan.ts";
 import { checkDraft, type Place } from "./check-draft.ts";
 import { draftFacts } from "./draft-facts.ts";
@@ -24,7 +25,7 @@ export type Written =
  * beforehand; where nobody can be asked it is a draft. `place` as for checkDraft(). Throws a UserError (conflict) where somebody else was faster with the same id.
  */
 export async function writePlan(draft: PlanDraft, bench: Bench, place?: Place): Promise<Written> {
-  const settled = settleDraft(draft, bench.cwd);
+  const settled = settleDraft(draft, bench);
   const findings = await findingsOf(settled, bench, place === undefined ? {} : { place });
   if (findings.some(({ severity }) => severity === "error")) return { result: "refused", findings };
   const consent = await askConsent(bench, `Write plan "${settled.id}"?`, draftSummary(settled, bench.config, findings));
@@ -36,10 +37,10 @@ export async function writePlan(draft: PlanDraft, bench: Bench, place?: Place): 
   return { result: "written", planId: settled.id, dir, status, findings };
 }
 
-/** Everything that can be said of a draft that is no plan yet. */
-export async function findingsOf(draft: PlanDraft, bench: Bench, options: { exists?: boolean; place?: Place } = {}): Promise<Finding[]> {
-  const { exists = false, place } = options;
-  return [...checkDraft(draft, await draftFacts(draft, bench, { exists }), place), ...draftQuality(draft, place)];
+/** Everything that can be said of a draft; `view` is the plan on disk, where there is one. */
+export async function findingsOf(draft: PlanDraft, bench: Bench, options: { view?: PlanView; place?: Place } = {}): Promise<Finding[]> {
+  const { view, place } = options;
+  return [...checkDraft(draft, await draftFacts(draft, bench, view), place), ...draftQuality(draft, place)];
 }
 
 /** What a person says to this, or has said beforehand; `nobody` where there is none to ask. */
