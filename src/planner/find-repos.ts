@@ -1,5 +1,5 @@
-import { existsSync, readdirSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import type { Config } from "../domain/config.ts";
 import { readPlans } from "./read-plans.ts";
 
@@ -29,10 +29,11 @@ export function findRepos(cwd: string, config: Config): FoundRepo[] {
   return [...paths].map((path) => ({ path, plans: plansOf.get(path) ?? [] }));
 }
 
-/** The repository that a folder lies in; undefined when it lies in none. */
+/** The repository that a folder lies in, for a worktree the one that it belongs to; undefined when it lies in none. */
 export function repoAround(start: string): string | undefined {
   for (let dir = start; ; dir = dirname(dir)) {
-    if (isRepo(dir)) return dir;
+    const repo = isRepo(dir) ? dir : repoOfWorktree(dir);
+    if (repo !== undefined) return repo;
     if (dirname(dir) === dir) return undefined;
   }
 }
@@ -69,4 +70,14 @@ function foldersIn(dir: string): string[] {
 /** A worktree has a file of the name `.git`, which leads elsewhere: its repository is the one to name. */
 function isRepo(dir: string): boolean {
   return existsSync(join(dir, ".git", "HEAD"));
+}
+
+function repoOfWorktree(dir: string): string | undefined {
+  try {
+    const [, gitDir = ""] = /^gitdir: (.+)$/m.exec(readFileSync(join(dir, ".git"), "utf8")) ?? [];
+    const [, repo] = /^(.+)\/\.git\/worktrees\/[^/]+$/.exec(resolve(dir, gitDir)) ?? [];
+    return repo !== undefined && isRepo(repo) ? repo : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -22,8 +22,6 @@ export interface AloneLimits {
 
 /** A planner that needs this many turns goes in circles. */
 const maxTurns = 100;
-/** The servers have 15 s of their own. */
-const serversMs = 20_000;
 /** What a model is given of a source: how many items, and how much of each body. */
 const mostItems = 100;
 const longestBody = 4000;
@@ -63,15 +61,20 @@ export async function planAlone(
   const startedAt = new Date();
   const reported: { report?: PlannerRun["report"] } = {};
   const tools = [...setup.tools.map((tool) => limited(tool, maxTickets)), reportTool((report) => Object.assign(reported, { report }))];
-  const run = await runPiAlone(pi, { ...setup, tools }, request.text, { signal, maxUsd, maxTurns, serversMs });
-  const plans = plansOf(run, setup.tools);
-  const { text: _text, error, sessionFile, ...rest } = run;
+  const run = await runPiAlone(pi, { ...setup, tools }, request.text, { signal, maxUsd, maxTurns });
+  const writing = new Set(setup.tools.filter(({ readOnly }) => !readOnly).map(({ name }) => name));
+  const plans = plansOf(run, writing);
+  const { text: _text, sessionFile, error, ...rest } = run;
+  // Who has tried to write and could not has not found that there is nothing to plan.
+  const foundNothing = reported.report !== undefined && !run.calls.some(({ tool }) => writing.has(tool));
+  const result = plans.length > 0 ? "written" : error === undefined && foundNothing ? "nothing" : "failed";
+  const why = error ?? (result === "failed" ? "the planner wrote no plan" : undefined);
   return {
     id: plannerRunId(startedAt),
     startedAt: startedAt.toISOString(),
     endedAt: new Date().toISOString(),
-    result: plans.length > 0 ? "written" : "failed",
-    ...(error === undefined ? (plans.length > 0 ? {} : { error: "the planner wrote no plan" }) : { error }),
+    result,
+    ...(why === undefined ? {} : { error: why }),
     plans,
     approved: bench.approved ?? false,
     ...reported,
@@ -117,8 +120,7 @@ function reportTool(take: (report: NonNullable<PlannerRun["report"]>) => void): 
 }
 
 /** The plans that calls of tools which write have made or changed. */
-function plansOf(run: PiRun, tools: readonly PlanTool[]): PlannerRun["plans"] {
-  const writing = new Set(tools.filter(({ readOnly }) => !readOnly).map(({ name }) => name));
+function plansOf(run: PiRun, writing: ReadonlySet<string>): PlannerRun["plans"] {
   const plans = new Map<string, "written" | "changed">();
   for (const { tool, input, ok } of run.calls) {
     if (!ok || !writing.has(tool)) continue;
