@@ -33,6 +33,13 @@ const login = (repo: string, blockersOfApi: string[] = []) => ({
   tickets: [ticket("api", blockersOfApi), ticket("ui", ["api"])],
 });
 
+/** The same, its first ticket made of the item that a prompt quotes. */
+function fromBacklog(repo: string, prompt: string) {
+  const [item] = JSON.parse(/```json\n([\s\S]*)\n```/.exec(prompt)?.[1] ?? "[]") as { source: unknown }[];
+  const [api, ui] = login(repo).tickets;
+  return { ...login(repo), tickets: [{ ...api, source: item?.source }, ui] };
+}
+
 const report = {
   reasoning: "Two halves.",
   deferred: [{ title: "Single sign-on", reason: "nobody asked for it yet" }],
@@ -121,7 +128,10 @@ describe("orchestrator plan", () => {
 
   it("plans what a source holds, active at once with --yes, and asks no model where nothing is open", async () => {
     const { home, server } = await world(({ repo }) => [
-      { when: /Sign in with a password/, turns: [{ actions: [{ tool: "create_plan", input: login(repo) }] }, { text: "Done." }] },
+      {
+        when: /Sign in with a password/,
+        turns: (_match, { prompt }) => [{ actions: [{ tool: "create_plan", input: fromBacklog(repo, prompt) }] }, { text: "Done." }],
+      },
     ]);
     writeFileSync(join(home.dir, "todo.md"), "# Backlog\n\n- [ ] Sign in with a password\n");
     writeFileSync(join(home.dir, "done.md"), "# Backlog\n\n- [x] Sign in with a password\n");
@@ -135,6 +145,12 @@ describe("orchestrator plan", () => {
       stdout: 'Plan "login" is written; it is active\n',
     });
     expect(home.plan("login")).toMatchObject({ status: "active" });
+    const asked = server.requests.length;
+    expect(await plan(home, { from: "backlog:todo.md", repo: home.repo })).toMatchObject({
+      ending: "ok",
+      stdout: expect.stringContaining("planned already"),
+    });
+    expect(server.requests.length).toBe(asked);
   });
 
   it.each<[string, Rule["turns"], Parameters<typeof run>[2], RegExp]>([

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { Context } from "../app.ts";
-import { UserError } from "../domain/errors.ts";
+import { formatFinding, UserError } from "../domain/errors.ts";
 import { connectMs } from "../planner/mcp-bridge.ts";
 import { loadPi } from "../planner/pi-host.ts";
 import { planAlone, requestOf } from "../planner/plan-alone.ts";
@@ -60,9 +60,10 @@ export async function run(context: Context, _args: string[], options: Options): 
     const request = await requestOf({ prompt, from: options.from }, { ...world, signal: stop.signal });
     if (request === "nothing") {
       if (options.json) printData(context, { result: "nothing", plans: [] });
-      else printLine(context, "Nothing is open there, so there is nothing to plan.");
+      else printLine(context, "Nothing is open there that is not planned already, so there is nothing to plan.");
       return "ok";
     }
+    for (const finding of request.findings) context.say(oneLine(formatFinding(finding)));
     const session = openSession(
       {
         ...options,

@@ -1,7 +1,12 @@
+import type { Config } from "../domain/config.ts";
+import type { Finding } from "../domain/errors.ts";
+import type { Source } from "../domain/source.ts";
+import { statusOf } from "../domain/ticket-status.ts";
 import type { SourceItem } from "../trackers/tracker.ts";
 import { openSource } from "./open-source.ts";
 import { type PiRun, type PiSetup, runPiAlone } from "./pi-host.ts";
 import { PlannerReport, type PlannerRun, plannerRunId } from "./planner-run.ts";
+import { readPlans } from "./read-plans.ts";
 import type { Bench, PlanTool } from "./tool.ts";
 
 /** What a planner is asked for without a person. */
@@ -26,12 +31,25 @@ const maxTurns = 100;
 const mostItems = 100;
 const longestBody = 4000;
 
-/** The text that a planner is given, and the source in full. `nothing` where the source has nothing open. */
-export async function requestOf({ prompt, from }: AloneRequest, bench: Bench): Promise<{ text: string; source?: string } | "nothing"> {
-  if (from === undefined) return { text: prompt ?? "" };
+/** What a planner is given. */
+export interface PlannerRequest {
+  text: string;
+  /** The source, spelt in full. */
+  source?: string;
+  /** What was left out or guessed when the source was read. */
+  findings: readonly Finding[];
+}
+
+/**
+ * What a planner is given; `nothing` where all that is open in the source is planned already. What has failed or was given up is no
+ * longer planned. UserError when the source cannot be read.
+ */
+export async function requestOf({ prompt, from }: AloneRequest, bench: Bench): Promise<PlannerRequest | "nothing"> {
+  if (from === undefined) return { text: prompt ?? "", findings: [] };
   const { tracker, spelling } = openSource(from, bench);
   const read = await tracker.read(bench.signal);
-  const open = read.items.filter(({ state }) => state === "open");
+  const planned = plannedSources(bench.config);
+  const open = read.items.filter(({ state, source }) => state === "open" && !planned.has(keyOf(source)));
   if (open.length === 0) return "nothing";
   const left = open.length - mostItems;
   const text = [
@@ -43,7 +61,17 @@ export async function requestOf({ prompt, from }: AloneRequest, bench: Bench): P
     JSON.stringify(open.slice(0, mostItems).map(quoted), null, 1).replaceAll("```", "'''"),
     "```",
   ].join("\n");
-  return { text, source: spelling };
+  return { text, source: spelling, findings: read.findings };
+}
+
+function plannedSources(config: Config): Set<string> {
+  const tickets = [...readPlans(config).world.plans.values()].flatMap((view) => [...view.tickets.values()]);
+  const standing = tickets.filter((ticket) => !["failed", "cancelled", "skipped"].includes(statusOf(ticket)));
+  return new Set(standing.flatMap(({ source }) => (source === null ? [] : [keyOf(source)])));
+}
+
+function keyOf({ kind, id }: Source): string {
+  return `${kind} ${id}`;
 }
 
 function quoted({ body, ...item }: SourceItem) {
@@ -54,7 +82,7 @@ function quoted({ body, ...item }: SourceItem) {
 export async function planAlone(
   pi: Parameters<typeof runPiAlone>[0],
   setup: PiSetup,
-  request: { text: string; source?: string },
+  request: PlannerRequest,
   { signal, maxUsd, maxTickets }: AloneLimits,
 ): Promise<PlannerRun> {
   const { bench } = setup;
