@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -103,12 +103,16 @@ function plansOf(home: TestHome): string[] {
   return existsSync(dir) ? readdirSync(dir) : [];
 }
 
-/** What a person has told claude or codex before: that they trust this repository, and how they sign in. */
+/** What a person has told claude or codex before: that they trust this repository, how they sign in, and not to ask so much. */
 function trust(launcher: "claude" | "codex", { dir, repo }: TestHome): void {
   const agentHome = join(dir, "agent", "home");
-  if (launcher === "codex")
-    appendFileSync(join(agentHome, ".codex/config.toml"), `\n[projects.${JSON.stringify(repo)}]\ntrust_level = "trusted"\n`);
-  else {
+  if (launcher === "codex") {
+    const file = join(agentHome, ".codex/config.toml");
+    const trusted = `[projects.${JSON.stringify(repo)}]\ntrust_level = "trusted"\n`;
+    writeFileSync(file, `approval_policy = "never"\n${readFileSync(file, "utf8")}\n${trusted}`);
+  } else {
+    mkdirSync(join(agentHome, ".claude"), { recursive: true });
+    writeFileSync(join(agentHome, ".claude/settings.json"), JSON.stringify({ permissions: { defaultMode: "bypassPermissions" } }));
     writeFileSync(
       join(agentHome, ".claude.json"),
       JSON.stringify({
