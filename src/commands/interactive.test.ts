@@ -260,7 +260,7 @@ describe("orchestrator interactive", { timeout: 180_000 }, () => {
     // Side by side: most of the time they wait.
     const ended = endings.map(async (end) => {
       const terminal = start();
-      await terminal.shows("mcp: shell 6");
+      await terminal.shows("mcp: shell 6", 120_000);
       await say(terminal, "hang, please");
       await terminal.shows("Working...");
       end(terminal);
