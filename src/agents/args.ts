@@ -4,8 +4,8 @@ import { type CliFacts, cliName, flagOf } from "./cli-facts.ts";
 /** A flag that may not stand in `defaultArgs`. */
 export interface UnwantedFlag {
   names: string[];
-  /** How many arguments follow it. */
-  values: 0 | 1;
+  /** How many arguments follow it; `many`: all up to the next flag. */
+  values: 0 | 1 | "many";
   /** Why, as the end of a sentence. */
   why: string;
   hint: string;
@@ -50,11 +50,13 @@ export function withoutFlags(
       kept.push(arg);
       continue;
     }
-    const next = args[i + 1];
     // "--flag=value" and a misplaced "--flag value" in one argument carry their value with them.
-    const separate = flag.values === 1 && !/[=\s]/.test(arg) && next !== undefined && !next.startsWith("-");
-    dropped.push({ text: separate ? `${arg} ${next}` : arg, flag });
-    if (separate) i++;
+    const most = /[=\s]/.test(arg) ? 0 : flag.values === "many" ? args.length : flag.values;
+    const rest = args.slice(i + 1, i + 1 + most);
+    const next = rest.findIndex((each) => each.startsWith("-"));
+    const values = next === -1 ? rest : rest.slice(0, next);
+    dropped.push({ text: [arg, ...values].join(" "), flag });
+    i += values.length;
   }
   return { kept, dropped };
 }

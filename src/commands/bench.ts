@@ -2,9 +2,9 @@ import { once } from "node:events";
 import { createInterface } from "node:readline/promises";
 import type { Context } from "../app.ts";
 import type { Config } from "../domain/config.ts";
+import { printable } from "../lib/printable.ts";
 import type { Bench, Person } from "../planner/tool.ts";
 import { userOf } from "./intents.ts";
-import { printable } from "./print.ts";
 
 /** What planning works on from a command line. `approved`: whoever typed it has said yes by that. */
 export function benchOf(context: Context, config: Config, { approved }: { approved: boolean }): Bench {

@@ -492,7 +492,7 @@ export const commands: readonly Command[] = [
     ],
     json: true,
     details:
-      "PI plans alone, by the same prompt, tools and checks as in interactive. Without --yes a plan is a draft. What the planner thought, did, deferred and cost is kept below state/planner-runs and printed by --json. Ends with 1 when no plan came of it, and with 0 when a source has nothing open.",
+      "PI plans alone, by the same prompt, tools and checks as in interactive. Without --yes a plan is a draft. What the planner thought, did, deferred and cost is kept below state/planner-runs and printed by --json. Ends with 1 when no plan came of it, and with 0 when there was nothing to plan.",
     examples: [
       "orchestrator plan --prompt 'add a health check to the API' --repo ~/src/api",
       "orchestrator plan --from github:acme/shop --max-usd 2 --json",

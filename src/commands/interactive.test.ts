@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { appendFileSync, chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -70,14 +70,31 @@ async function world(rules: (home: TestHome) => Rule[], config: Record<string, u
   };
 }
 
-const prompt = /for all · Ctrl-C twice ends/;
+/** Waits for the prompt of PI and says how long it took, in milliseconds. */
+async function opens(terminal: TestTerminal): Promise<number> {
+  const began = performance.now();
+  await terminal.shows("for all · Ctrl-C twice ends");
+  return performance.now() - began;
+}
 
-/** Sends a line once the terminal has come to rest: keys that come while it draws may be lost. */
+/** Types a line and sends it off, once the terminal has come to rest: keys that come while it draws may be lost. */
 async function say(terminal: TestTerminal, line: string): Promise<void> {
   await terminal.rests();
   terminal.type(line);
-  await terminal.rests();
+  // Who finds the end of a line in the same breath takes it for a paste.
+  await terminal.shows(line);
   terminal.press("enter");
+}
+
+/** Presses a key in a dialog that has just been drawn. */
+async function answer(terminal: TestTerminal, key: "enter" | "escape"): Promise<void> {
+  await terminal.rests();
+  terminal.press(key);
+}
+
+/** The tools that a model was offered, by name. */
+function toolsIn(body = '{"tools":[]}'): string[] {
+  return (JSON.parse(body) as { tools: { name: string }[] }).tools.map(({ name }) => name);
 }
 
 /** The plans that are on disk. */
@@ -86,12 +103,16 @@ function plansOf(home: TestHome): string[] {
   return existsSync(dir) ? readdirSync(dir) : [];
 }
 
-/** What a person has told claude or codex before: that they trust this repository, and how they sign in. */
+/** What a person has told claude or codex before: that they trust this repository, how they sign in, and not to ask so much. */
 function trust(launcher: "claude" | "codex", { dir, repo }: TestHome): void {
   const agentHome = join(dir, "agent", "home");
-  if (launcher === "codex")
-    appendFileSync(join(agentHome, ".codex/config.toml"), `\n[projects.${JSON.stringify(repo)}]\ntrust_level = "trusted"\n`);
-  else {
+  if (launcher === "codex") {
+    const file = join(agentHome, ".codex/config.toml");
+    const trusted = `[projects.${JSON.stringify(repo)}]\ntrust_level = "trusted"\n`;
+    writeFileSync(file, `approval_policy = "never"\n${readFileSync(file, "utf8")}\n${trusted}`);
+  } else {
+    mkdirSync(join(agentHome, ".claude"), { recursive: true });
+    writeFileSync(join(agentHome, ".claude/settings.json"), JSON.stringify({ permissions: { defaultMode: "bypassPermissions" } }));
     writeFileSync(
       join(agentHome, ".claude.json"),
       JSON.stringify({
@@ -107,50 +128,71 @@ function trust(launcher: "claude" | "codex", { dir, repo }: TestHome): void {
 /** What a terminal is like in which a shell can go on. */
 const sane = expect.stringMatching(/(?<!-)icanon[\s\S]*(?<!-)echo /);
 
-// Real agents, one after the other, which compute for seconds before they show anything.
+// Real agents, which compute for seconds before they show anything.
 describe("orchestrator interactive", { timeout: 180_000 }, () => {
-  it("plans with a person: a circle is found and mended, the person approves, and a daemon completes it", async () => {
-    const { home, start } = await world(({ repo }) => [planLogin(repo)]);
-    const terminal = start();
-    await terminal.shows(prompt);
-    await say(terminal, "Please plan the login");
-    await terminal.shows('Write plan "login"?');
-    expect(terminal.screen()).toContain("tickets wait for each other in a circle");
-    expect(plansOf(home)).toEqual([]);
-    await say(terminal, "");
-    await terminal.shows("That was all I planned.");
-    expect(home.plan("login")).toMatchObject({ status: "active", workflow: "quick" });
-    await say(terminal, "/status");
-    await terminal.shows("The ui of the login");
-    await say(terminal, "/quit");
-    expect(await terminal.ended).toEqual({ code: 0, settings: sane });
-    await startDaemon(home);
-    await until(() => home.plan("login").status === "complete");
-  });
-
-  it("writes nothing when the person says no, and goes on with the conversation later", async () => {
+  it("plans with a person: a no leaves nothing; --continue goes on, as fast with five MCP servers; after a yes a daemon completes it", async () => {
     const { home, server, start } = await world(({ repo }) => [
       planLogin(repo),
       { when: /what was that/i, turns: [{ text: "You wanted a login." }] },
     ]);
-    const terminal = start();
-    await terminal.shows(prompt);
-    await say(terminal, "Please plan the login");
-    await terminal.shows('Write plan "login"?');
-    await terminal.rests();
-    terminal.press("escape");
-    await terminal.shows("That was all I planned.");
-    expect(terminal.screen()).toContain("declined");
+    const first = start();
+    const ms = await opens(first);
+    await say(first, "Please plan the login");
+    await first.shows('Write plan "login"?');
+    expect(first.screen()).toContain("tickets wait for each other in a circle");
+    await answer(first, "escape");
+    await first.shows("That was all I planned.");
+    expect(first.screen()).toContain("declined");
     expect(plansOf(home)).toEqual([]);
-    await terminal.rests();
-    terminal.press("ctrlD");
-    expect(await terminal.ended).toEqual({ code: 0, settings: sane });
+    await first.rests();
+    first.press("ctrlD");
+    expect(await first.ended).toEqual({ code: 0, settings: sane });
 
-    const later = start("--continue");
-    await later.shows("That was all I planned.");
-    await say(later, "What was that?");
-    await later.shows("You wanted a login.");
-    expect(server.requests.at(-1)?.conversation?.promptIndex).toBe(1);
+    writeConfig(home, {
+      mcpServers: {
+        good: { command: process.execPath, args: [mcpServer, "good"], env: { TEST_MARKER: home.dir } },
+        web: { url: await startHttpServer(home) },
+        missing: { command: "/no/such/program" },
+        silent: { command: process.execPath, args: [mcpServer, "silent"] },
+        crash: { command: process.execPath, args: [mcpServer, "crash"] },
+      },
+    });
+    const second = start("--continue");
+    // On a busy machine; the benchmark says how much it is on a free one.
+    expect(await opens(second)).toBeLessThan(ms * 3 + 1000);
+    await second.shows("That was all I planned.");
+    await second.shows("MCP server missing is not available");
+    await second.shows("MCP server crash is not available");
+    await second.shows("good 6, web 6, missing failed, silent connecting, crash failed");
+    await say(second, "/mcp");
+    await second.shows("mcp__web__echo");
+    await say(second, "What was that?");
+    await second.shows("You wanted a login.");
+    const { conversation, body } = server.requests.at(-1) ?? {};
+    expect(conversation?.promptIndex).toBe(1);
+    const names = toolsIn(body);
+    expect(names).toEqual(expect.arrayContaining(["read", "ls", "create_plan", "status", "mcp__good__echo", "mcp__web__echo"]));
+    expect(names.filter((name) => /bash|edit|write$/.test(name))).toEqual([]);
+
+    for (const pid of processesWith(`TEST_MARKER=${home.dir}`)) process.kill(Number(pid));
+    await second.shows("MCP server good is not available: it was ended by SIGTERM");
+
+    const dialogs = second.screen().split('Write plan "login"?').length;
+    await say(second, "Now plan the login");
+    await until(() => second.screen().split('Write plan "login"?').length > dialogs);
+    expect(plansOf(home)).toEqual([]);
+    expect(toolsIn(server.requests.at(-1)?.body)).toEqual(names.filter((name) => !name.startsWith("mcp__good__")));
+    await answer(second, "enter");
+    await until(() => home.plan("login"));
+    expect(home.plan("login")).toMatchObject({ status: "active", workflow: "quick" });
+    await say(second, "/plans");
+    await second.shows("login [active] Login: 1 queued, 1 ready");
+    await say(second, "/status");
+    await second.shows(/ui \[queued.*\] The ui of the login/);
+    await say(second, "/quit");
+    expect(await second.ended).toEqual({ code: 0, settings: sane });
+    await startDaemon(home);
+    await until(() => home.plan("login").status === "complete");
   });
 
   it.each(["claude", "codex"] as const)("plans with %s by the same prompt, skills and tools", async (launcher) => {
@@ -164,10 +206,11 @@ describe("orchestrator interactive", { timeout: 180_000 }, () => {
     const terminal = start("--launcher", launcher);
     await terminal.shows(launcher === "claude" ? "? for shortcuts" : "OpenAI Codex");
     // Both begin before their servers have started.
+    let asked = 0;
     await until(async () => {
-      const asked = server.requests.length;
-      await say(terminal, "Are you ready?");
-      await until(() => server.requests.length > asked, 5_000).catch(() => {});
+      const before = server.requests.length;
+      await say(terminal, `Are you ready, ${++asked}`);
+      await until(() => server.requests.length > before, 5_000).catch(() => {});
       return /"name":"(mcp__orchestrator__)?create_plan"/.test(server.requests.at(-1)?.body ?? "");
     }, 60_000);
     const [{ body = "" } = {}] = server.requests.slice(-1);
@@ -176,19 +219,18 @@ describe("orchestrator interactive", { timeout: 180_000 }, () => {
     const dialog = launcher === "claude" ? "Do you want to proceed?" : "Allow the orchestrator MCP server to run";
     await say(terminal, "Something else first");
     await terminal.shows(dialog);
-    await terminal.rests();
-    terminal.press("escape");
+    await answer(terminal, "escape");
     if (launcher === "claude") await until(() => !terminal.screen().includes(dialog));
     else await terminal.shows("As you like.");
     expect(plansOf(home)).toEqual([]);
 
     await say(terminal, "Now plan the login");
     await terminal.shows(dialog);
-    await say(terminal, "");
+    await answer(terminal, "enter");
     await until(() => server.requests.at(-1)?.body.includes("tickets wait for each other in a circle"));
     expect(plansOf(home)).toEqual([]);
     await terminal.shows(dialog);
-    await say(terminal, "");
+    await answer(terminal, "enter");
     await terminal.shows("That was all I planned.");
     expect(home.plan("login")).toMatchObject({ status: "active", workflow: "quick" });
     await startDaemon(home);
@@ -200,69 +242,38 @@ describe("orchestrator interactive", { timeout: 180_000 }, () => {
     await until(() => processesWith(marker).length === 0);
   });
 
-  it.each([
-    ["SIGTERM", (terminal: TestTerminal) => terminal.signal("SIGTERM"), { code: 143, settings: sane }],
-    ["SIGINT", (terminal: TestTerminal) => terminal.signal("SIGINT"), { code: 143, settings: sane }],
-    ["SIGHUP", (terminal: TestTerminal) => terminal.signal("SIGHUP"), { code: 129, settings: expect.anything() }],
-    ["a closed terminal", (terminal: TestTerminal) => terminal.close(), { code: undefined, settings: "" }],
-    [
-      "Ctrl-C twice",
-      (terminal: TestTerminal) => {
-        terminal.press("ctrlC");
-        terminal.press("ctrlC");
-      },
-      { code: 0, settings: sane },
-    ],
-  ])("P6 %s leaves no process and a sane terminal", async (_name, end, expected) => {
+  it("P6 signals, a closed terminal and Ctrl-C twice leave no process and a sane terminal", async () => {
     const { home, start } = await world(() => [{ when: /hang/, turns: [{ hang: true }] }], {
       mcpServers: { shell: { command: "/bin/sh", args: ["-c", `${process.execPath} ${mcpServer} good; true`] } },
     });
     const marker = `TEST_MARKER=${home.dir}`;
     home.env.TEST_MARKER = home.dir;
-    const terminal = start();
-    await terminal.shows("mcp: shell 6");
-    await say(terminal, "hang, please");
-    await terminal.shows("Working...");
-    end(terminal);
-    expect(await terminal.ended).toEqual(expected);
-    await until(() => processesWith(marker).length === 0);
-  });
-
-  it("starts as fast with five MCP servers as with none, and says which tools it has", async () => {
-    const { home, server, start } = await world(() => [{ when: /tools/, turns: [{ text: "I have them." }] }], {});
-    const http = await startHttpServer(home);
-    const servers = {
-      good: { command: process.execPath, args: [mcpServer, "good"] },
-      web: { url: http },
-      missing: { command: "/no/such/program" },
-      silent: { command: process.execPath, args: [mcpServer, "silent"] },
-      crash: { command: process.execPath, args: [mcpServer, "crash"] },
-    };
-    const timed = async () => {
-      const began = performance.now();
+    const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+    const endings: ((terminal: TestTerminal) => void)[] = [
+      ...signals.map((signal) => (terminal: TestTerminal) => terminal.signal(signal)),
+      (terminal) => terminal.close(),
+      (terminal) => {
+        terminal.press("ctrlC");
+        terminal.press("ctrlC");
+      },
+    ];
+    // Side by side: most of the time they wait.
+    const ended = endings.map(async (end) => {
       const terminal = start();
-      await terminal.shows(prompt);
-      return { terminal, ms: performance.now() - began };
-    };
-    const without = await timed();
-    without.terminal.press("ctrlD");
-    await without.terminal.ended;
-    writeConfig(home, { mcpServers: servers });
-    const { terminal, ms } = await timed();
-    expect(ms).toBeLessThan(without.ms * 1.5 + 500);
-    await terminal.shows("MCP server missing is not available");
-    await terminal.shows("MCP server crash is not available");
-    await terminal.shows("good 6, web 6, missing failed, silent connecting, crash failed");
-    await say(terminal, "/mcp");
-    await terminal.shows("mcp__web__echo");
-    await say(terminal, "Which tools are there?");
-    await terminal.shows("I have them.");
-    const { tools } = JSON.parse(server.requests.at(-1)?.body ?? "{}") as { tools: { name: string }[] };
-    const names = tools.map(({ name }) => name);
-    expect(names).toEqual(expect.arrayContaining(["read", "ls", "create_plan", "status", "mcp__good__echo", "mcp__web__echo"]));
-    expect(names.filter((name) => /bash|edit|write$/.test(name))).toEqual([]);
-    terminal.press("ctrlD");
-    await terminal.ended;
+      await terminal.shows("mcp: shell 6", 120_000);
+      await say(terminal, "hang, please");
+      await terminal.shows("Working...");
+      end(terminal);
+      return terminal.ended;
+    });
+    expect(await Promise.all(ended)).toEqual([
+      { code: 143, settings: sane },
+      { code: 130, settings: sane },
+      { code: 129, settings: expect.anything() },
+      { code: undefined, settings: "" },
+      { code: 0, settings: sane },
+    ]);
+    await until(() => processesWith(marker).length === 0);
   });
 
   it("P12 a hostile repository and home change nothing and run nothing", async () => {
@@ -273,7 +284,7 @@ describe("orchestrator interactive", { timeout: 180_000 }, () => {
     writeFileSync(join(home.repo, "AGENTS.md"), "The project's own words.\n");
     const before = listing(home.env.HOME ?? "");
     const terminal = start();
-    await terminal.shows(prompt);
+    await opens(terminal);
     await say(terminal, "hello");
     await terminal.shows("Hello.");
     const [{ body = "" } = {}] = server.requests.slice(-1);

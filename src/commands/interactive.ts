@@ -10,7 +10,7 @@ import { resolveEnvReferences } from "../inputs/config.ts";
 import { findProgram } from "../lib/find-program.ts";
 import { claudeLaunch, codexLaunch, type Launch, plainLaunch } from "../planner/launchers.ts";
 import { connectMs, startMcpBridge } from "../planner/mcp-bridge.ts";
-import { loadPi, runPiInTerminal } from "../planner/pi-host.ts";
+import { loadPi, type PiSetup, runPiInTerminal } from "../planner/pi-host.ts";
 import { repoTools } from "../planner/repo-tools.ts";
 import { openSession, type PlannerSession } from "../planner/session.ts";
 import { runTool } from "../planner/tools.ts";
@@ -48,29 +48,38 @@ export async function run(context: Context, _args: string[], options: Options): 
   Object.assign(process.env, session.env);
   if (!pi) return openLauncher(context, config, launcher, session, options.continue ?? false);
   Object.assign(process.env, agentEnv(context, launcher.agent));
-  return runPiInTerminal(
-    await pi,
-    {
-      bench: session.bench,
-      prompt: session.prompt,
-      tools: [...session.tools, ...repoTools(session.folders)],
-      skills: session.skills.map(({ file }) => file),
-      folders: session.folders,
-      agentDir: piFolder(config),
-      model: modelOf(context, launcher),
-      isContinued: options.continue ?? false,
-      openBridge: (onChange) =>
-        startMcpBridge({
-          servers: config.mcpServers,
-          env: context.env,
-          cwd: session.bench.cwd,
-          version: context.version,
-          connectMs: connectMs.interactive,
-          onChange,
-        }),
-    },
-    { banner: bannerOf(session, context), commands: commandsOf(session) },
-  );
+  const setup = piSetup(context, config, launcher, session);
+  const screen = { banner: bannerOf(session, context), commands: commandsOf(session) };
+  return runPiInTerminal(await pi, { ...setup, isContinued: options.continue ?? false }, screen);
+}
+
+/** What PI plans with, in a new conversation. */
+export function piSetup(
+  context: Context,
+  config: Config,
+  launcher: Launcher,
+  { bench, prompt, tools, skills, readable }: PlannerSession,
+  patienceMs = connectMs.interactive,
+): PiSetup {
+  return {
+    bench,
+    prompt,
+    tools: [...tools, ...repoTools(readable)],
+    skills: skills.map(({ file }) => file),
+    readable,
+    agentDir: piFolder(config),
+    model: modelOf(context, launcher),
+    isContinued: false,
+    openBridge: (onChange) =>
+      startMcpBridge({
+        servers: config.mcpServers,
+        env: context.env,
+        cwd: bench.cwd,
+        version: context.version,
+        connectMs: patienceMs,
+        onChange,
+      }),
+  };
 }
 
 /** Who plans. */
@@ -103,7 +112,7 @@ export function agentEnv(context: Context, agent: Launcher["agent"]): Record<str
 }
 
 /** The model as PI wants it named. Others are for PI's own program, which looks for what is meant. */
-export function modelOf(context: Context, { name, agent: { model } }: Launcher): string | undefined {
+function modelOf(context: Context, { name, agent: { model } }: Launcher): string | undefined {
   if (model === undefined || /^[^/]+\/.+$/.test(model)) return model;
   context.say(`warning: PI plans with its own choice of model; write agents.${name}.model as provider/${model} to have this one`);
   return undefined;
@@ -134,6 +143,7 @@ async function openLauncher(
     }
     for (const [from, to] of Object.entries(launch.copies)) cpSync(from, to, { recursive: true });
     for (const note of launch.notes) context.say(`warning: ${note}`);
+    context.say(`planning with ${launcher.name} in ${placeOf(session)}`);
     return await openInTerminal(program, launch.argv.slice(1), {
       cwd: session.bench.cwd,
       env: { ...session.env, ...agentEnv(context, launcher.agent), ...launch.env },
@@ -173,13 +183,18 @@ function launchOf(
   });
 }
 
-function bannerOf({ bench, env, repositories }: PlannerSession, { version }: Context): string[] {
+/** Where a session plans, and by what. */
+function placeOf({ bench, env, repositories }: PlannerSession): string {
   const { ORCHESTRATOR_WORKFLOW: workflow, ORCHESTRATOR_WORKTREE_ROOT: worktreeRoot } = env;
   const [only, ...more] = repositories;
   const where = only !== undefined && more.length === 0 ? only : `${bench.cwd} (${repositories.length} repositories)`;
+  return `${where}${workflow === undefined ? "" : ` · workflow ${workflow}`}${worktreeRoot === undefined ? "" : ` · worktrees in ${worktreeRoot}`}`;
+}
+
+function bannerOf(session: PlannerSession, { version }: Context): string[] {
   return [
     `orchestrator ${version} · planner`,
-    `${where}${workflow === undefined ? "" : ` · workflow ${workflow}`}${worktreeRoot === undefined ? "" : ` · worktrees in ${worktreeRoot}`}`,
+    placeOf(session),
     "/plans lists plans · /status says what is going on · /mcp shows servers · /login for a provider · / for all · Ctrl-C twice ends",
   ];
 }

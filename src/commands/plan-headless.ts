@@ -1,16 +1,17 @@
+import { join } from "node:path";
+import { addAbortSignal } from "node:stream";
 import { text } from "node:stream/consumers";
 import type { Context } from "../app.ts";
-import { UserError } from "../domain/errors.ts";
-import { connectMs, startMcpBridge } from "../planner/mcp-bridge.ts";
+import { formatFinding, UserError } from "../domain/errors.ts";
+import { connectMs } from "../planner/mcp-bridge.ts";
 import { loadPi } from "../planner/pi-host.ts";
 import { planAlone, requestOf } from "../planner/plan-alone.ts";
-import { type PlannerRun, writePlannerRun } from "../planner/planner-run.ts";
-import { repoTools } from "../planner/repo-tools.ts";
+import { keepPlannerRun, type PlannerRun } from "../planner/planner-run.ts";
 import { openSession } from "../planner/session.ts";
 import { planTools, runTool } from "../planner/tools.ts";
 import type { Ending } from "./command.ts";
 import { userOf } from "./intents.ts";
-import { agentEnv, launcherOf, modelOf, piFolder } from "./interactive.ts";
+import { agentEnv, launcherOf, piFolder, piSetup } from "./interactive.ts";
 import { counted, oneLine, printData, printLine } from "./print.ts";
 import { secondsOf } from "./seconds.ts";
 import { onStopSignals } from "./signals.ts";
@@ -32,17 +33,14 @@ interface Options {
 /** What a run may take and cost where nobody says otherwise. */
 const usualSeconds = 900;
 const usualUsd = 5;
+/** The longest time that a timer takes, in milliseconds. */
+const longestTimer = 2 ** 31 - 1;
 /** How much of the state of things a prompt holds, in characters. */
 const longestState = 12_000;
 
 /** Plans without a terminal: a request or a source becomes a plan, which is a draft unless somebody has said yes beforehand. */
 export async function run(context: Context, _args: string[], options: Options): Promise<Ending> {
-  if (options.prompt === undefined && options.from === undefined) {
-    throw new UserError("What is to be planned?", {
-      hint: "name it: --prompt '…', --prompt - for standard input, or --from <source>; orchestrator plan --help lists what else there is",
-      exit: "usage",
-    });
-  }
+  if (options.prompt === undefined && options.from === undefined) throw nothingAsked();
   const maxUsd = usdOf(options.maxUsd);
   const seconds = options.timeout === undefined ? usualSeconds : secondsOf(options.timeout, "--timeout");
   const config = await context.config();
@@ -50,19 +48,22 @@ export async function run(context: Context, _args: string[], options: Options): 
   const pi = loadPi(piFolder(config));
   pi.catch(() => {});
   const stop = new AbortController();
+  const told = new Error("it was told to stop");
   const signals = onStopSignals();
-  signals.listen(() => stop.abort(new Error("it was told to stop")));
-  const late = setTimeout(() => stop.abort(new Error(`it has taken ${seconds} s`)), seconds * 1000);
+  signals.listen(() => stop.abort(told));
+  const late = setTimeout(() => stop.abort(new Error(`it has taken ${seconds} s`)), Math.min(seconds * 1000, longestTimer));
   const by = userOf(context);
   try {
     const world = { config, env: context.env, cwd: context.cwd, by };
-    const prompt = options.prompt === "-" ? await text(process.stdin) : options.prompt;
+    const prompt = options.prompt === "-" ? await text(addAbortSignal(stop.signal, process.stdin)) : options.prompt;
+    if (options.from === undefined && !prompt?.trim()) throw nothingAsked();
     const request = await requestOf({ prompt, from: options.from }, { ...world, signal: stop.signal });
     if (request === "nothing") {
       if (options.json) printData(context, { result: "nothing", plans: [] });
-      else printLine(context, "Nothing is open there, so there is nothing to plan.");
+      else printLine(context, "Nothing is open there that is not planned already, so there is nothing to plan.");
       return "ok";
     }
+    for (const finding of request.findings) context.say(oneLine(formatFinding(finding)));
     const session = openSession(
       {
         ...options,
@@ -78,48 +79,50 @@ export async function run(context: Context, _args: string[], options: Options): 
       const done = await planAlone(
         await pi,
         {
-          bench: session.bench,
+          ...piSetup(context, config, launcher, session, connectMs.headless),
           prompt: `${session.prompt}\nCall \`report\` once, when everything else is done.\n`,
-          tools: [...session.tools, ...repoTools(session.folders)],
-          skills: session.skills.map(({ file }) => file),
-          folders: session.folders,
-          agentDir: piFolder(config),
-          model: modelOf(context, launcher),
-          isContinued: false,
-          openBridge: (onChange) =>
-            startMcpBridge({
-              servers: config.mcpServers,
-              env: context.env,
-              cwd: session.bench.cwd,
-              version: context.version,
-              connectMs: connectMs.headless,
-              onChange,
-            }),
+          // --continue of a person goes on with none of these.
+          sessionDir: join(piFolder(config), "planner-runs"),
         },
         request,
         { signal: stop.signal, maxUsd, maxTickets: options.maxTickets },
       );
-      const file = writePlannerRun(config.stateDir, done, context.env);
-      if (options.json) printData(context, done);
-      else show(context, done, file);
-      if (stop.signal.aborted && done.error === "it was told to stop") return signals.ending();
+      const { file, kept } = keepPlannerRun(config.stateDir, done, context.env);
+      if (options.json) printData(context, kept);
+      else show(context, kept, file);
+      if (done.error === told.message) return signals.ending();
       return done.result === "failed" ? "failed" : "ok";
     } finally {
       session.dispose();
     }
+  } catch (error) {
+    if (stop.signal.reason === told) return signals.ending();
+    if (!stop.signal.aborted) throw error;
+    throw new UserError(`Nothing is planned: ${(stop.signal.reason as Error).message}.`, {
+      hint: "--timeout allows it more",
+      cause: error,
+    });
   } finally {
     clearTimeout(late);
     signals.close();
   }
 }
 
-function show(context: Context, { plans, approved, report, servers, error, costUsd, turns }: PlannerRun, file: string): void {
+function nothingAsked(): UserError {
+  return new UserError("What is to be planned?", {
+    hint: "name it: --prompt '…', --prompt - for standard input, or --from <source>; orchestrator plan --help lists what else there is",
+    exit: "usage",
+  });
+}
+
+function show(context: Context, { result, plans, approved, report, servers, error, costUsd, turns }: PlannerRun, file: string): void {
   for (const line of servers) context.say(line);
   for (const { id, how } of plans) {
     const next =
       how === "changed" ? "" : approved ? "; it is active" : `; it is a draft until somebody says: orchestrator plan approve ${id}`;
     printLine(context, `Plan "${id}" is ${how}${next}`);
   }
+  if (result === "nothing") printLine(context, "The planner found nothing to plan.");
   for (const { title, reason } of report?.deferred ?? []) printLine(context, `deferred: ${oneLine(title)} (${oneLine(reason)})`);
   if (report) context.say(oneLine(report.reasoning, 2000));
   for (const text of report?.assumptions ?? []) context.say(`taken for granted: ${oneLine(text)}`);

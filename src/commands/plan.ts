@@ -7,6 +7,7 @@ import { sendOrApply } from "../daemon/send-intent.ts";
 import type { PlanDraft } from "../domain/draft.ts";
 import { type Finding, UserError } from "../domain/errors.ts";
 import { type PlanView, planStatus } from "../engine/world.ts";
+import { printable } from "../lib/printable.ts";
 import { withTempDir } from "../lib/temp-dir.ts";
 import { type Applied, applyDraft } from "../planner/apply-draft.ts";
 import { findPlan } from "../planner/change-plan.ts";
@@ -23,7 +24,7 @@ import { benchOf } from "./bench.ts";
 import type { CommandModule, Ending } from "./command.ts";
 import { isPlanId, readDraft, readInput } from "./draft-file.ts";
 import { carryOut, userOf } from "./intents.ts";
-import { counted, printable, printData, printLine } from "./print.ts";
+import { counted, printData, printLine } from "./print.ts";
 import { countText, findingsEnding, printFindings } from "./workflow.ts";
 
 interface Options {

@@ -1,6 +1,7 @@
 import { stripVTControlCharacters } from "node:util";
 import type { Context, Style } from "../app.ts";
 import type { TicketStatus } from "../domain/ticket.ts";
+import { printable } from "../lib/printable.ts";
 
 /** Prints what a command found, as the JSON that scripts read. */
 export function printJson(context: Context, value: unknown): void {
@@ -21,13 +22,6 @@ export function printLine(context: Context, line = ""): void {
 export function oneLine(text: string, longest = 500): string {
   const line = printable(text).replace(/\s+/g, " ").trim();
   return line.length > longest ? `${line.slice(0, longest - 1)}…` : line;
-}
-
-/** As `oneLine`, but keeps line breaks and tabs. */
-export function printable(text: string): string {
-  return stripVTControlCharacters(text).replace(/[\p{Cc}\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (char) =>
-    char === "\n" || char === "\t" ? char : "",
-  );
 }
 
 const statusStyles: Partial<Record<TicketStatus | "unreadable" | "active" | "blocked" | "draft", Style>> = {

@@ -5,12 +5,13 @@ import { UserError } from "../domain/errors.ts";
 import { type PlanEdit, TicketChange } from "../domain/plan-edit.ts";
 import { problemsOf } from "../inputs/schema-problems.ts";
 import { fieldName } from "../inputs/yaml-text.ts";
+import { printable } from "../lib/printable.ts";
 import { changePlan } from "../planner/change-plan.ts";
 import { benchOf } from "./bench.ts";
 import type { CommandModule, Ending } from "./command.ts";
 import { readFields, readInput } from "./draft-file.ts";
 import { endingOf } from "./plan.ts";
-import { printable, printData, printLine } from "./print.ts";
+import { printData, printLine } from "./print.ts";
 import { printFindings } from "./workflow.ts";
 import { readWorld, takePlan, takeTicket } from "./world.ts";
 

@@ -6,9 +6,10 @@ import { type Finding, formatFindingInFull, UserError } from "../domain/errors.t
 import { checkWorkflow } from "../engine/check-workflow.ts";
 import { lintWorkflowFile } from "../inputs/lint.ts";
 import { type LoadedWorkflow, listWorkflows, loadWorkflow, loadWorkflowFile } from "../inputs/workflows.ts";
+import { printable } from "../lib/printable.ts";
 import { workflowGraph } from "../views/graph.ts";
 import type { CommandModule, Ending } from "./command.ts";
-import { columns, counted, oneLine, printable, printData, printLine } from "./print.ts";
+import { columns, counted, oneLine, printData, printLine } from "./print.ts";
 
 const tools = { check: checkWorkflow };
 

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import type { Config } from "../domain/config.ts";
 import { readPlans } from "./read-plans.ts";
 
@@ -29,11 +29,11 @@ export function findRepos(cwd: string, config: Config): FoundRepo[] {
   return [...paths].map((path) => ({ path, plans: plansOf.get(path) ?? [] }));
 }
 
-/** The repository that a folder lies in; undefined when it lies in none. */
+/** The repository that a folder lies in, for a worktree the one that it belongs to; undefined when it lies in none. */
 export function repoAround(start: string): string | undefined {
   for (let dir = start; ; dir = dirname(dir)) {
-    const found = isRepo(dir) ? dir : repoOfWorktree(dir);
-    if (found !== undefined) return found;
+    const repo = isRepo(dir) ? dir : repoOfWorktree(dir);
+    if (repo !== undefined) return repo;
     if (dirname(dir) === dir) return undefined;
   }
 }
@@ -74,8 +74,12 @@ function isRepo(dir: string): boolean {
 /** The repository that a linked worktree belongs to, if both say so: a `.git` file alone could name any. */
 function repoOfWorktree(dir: string): string | undefined {
   try {
-    const [, gitDir = "", repo] = /^gitdir: ((\/.*)\/\.git\/worktrees\/[^/\n]+)\s*$/.exec(readFileSync(join(dir, ".git"), "utf8")) ?? [];
-    return repo !== undefined && readFileSync(join(gitDir, "gitdir"), "utf8").trim() === join(dir, ".git") ? repo : undefined;
+    const [, path = ""] = /^gitdir: (.+)$/m.exec(readFileSync(join(dir, ".git"), "utf8")) ?? [];
+    const gitDir = resolve(dir, path);
+    const [, repo] = /^(.+)\/\.git\/worktrees\/[^/]+$/.exec(gitDir) ?? [];
+    return repo !== undefined && resolve(gitDir, readFileSync(join(gitDir, "gitdir"), "utf8").trim()) === join(dir, ".git")
+      ? repo
+      : undefined;
   } catch {
     // No worktree.
     return undefined;

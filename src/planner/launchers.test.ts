@@ -31,7 +31,7 @@ describe("launchers", () => {
   it("claude gets prompt, skills, tools and servers, and no secret outside its environment", () => {
     const launch = claudeLaunch({
       ...request,
-      defaultArgs: ["--dangerously-skip-permissions", "--model", "opus"],
+      defaultArgs: ["--dangerously-skip-permissions", "--allowedTools", "Bash", "Edit", "--model", "opus"],
       model: "other",
       isContinued: true,
     });
@@ -40,7 +40,11 @@ describe("launchers", () => {
       files: undefined,
       env,
       copies: { "/skills/planner": "/tmp/dir/plugin/skills/planner" },
-      notes: ["`--dangerously-skip-permissions` of defaultArgs would have plans written without asking; it was left out", lost],
+      notes: [
+        "`--dangerously-skip-permissions` of defaultArgs would have plans written without asking; it was left out",
+        "`--allowedTools Bash Edit` of defaultArgs would have plans written without asking; it was left out",
+        lost,
+      ],
     });
     const mcp = launch.argv[launch.argv.indexOf("--mcp-config") + 1] ?? "";
     expect(JSON.parse(mcp)).toEqual({
@@ -76,7 +80,7 @@ describe("launchers", () => {
       ],
     });
     expect(argv).toEqual([
-      ...["agent", "--sandbox", "read-only"],
+      ...["agent", "--sandbox", "read-only", "-c", 'approval_policy="on-request"'],
       ...["-c", 'developer_instructions="You plan.\\nSay \\"yes\\" first."'],
       ...["-c", 'mcp_servers.linear={url="https://linear.example/mcp",env_http_headers={Authorization="ORCHESTRATOR_MCP_LINEAR_0"}}'],
       "-c",

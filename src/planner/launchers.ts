@@ -44,6 +44,7 @@ const askedFirst = "would have plans written without asking";
 const claudeFlags: UnwantedFlag[] = [
   { names: ["--dangerously-skip-permissions", "--allow-dangerously-skip-permissions"], values: 0, why: askedFirst, hint: "" },
   { names: ["--permission-mode"], values: 1, why: askedFirst, hint: "" },
+  { names: ["--allowedTools", "--allowed-tools"], values: "many", why: askedFirst, hint: "" },
   { names: ["-p", "--print", "-c", "--continue", "--verbose"], values: 0, why: "is for runs without a person", hint: "" },
   {
     names: ["--output-format", "--input-format", "--max-turns", "-r", "--resume", "--session-id"],
@@ -127,7 +128,13 @@ export function codexLaunch(request: LaunchRequest): Launch {
   });
   const tools = Object.fromEntries(readOnlyTools.map((tool) => [tool, { approval_mode: "approve" }]));
   const ours = { command: server.command, args: server.args, env_vars: server.env, default_tools_approval_mode: "prompt", tools };
-  const settings = [`developer_instructions=${toml(prompt)}`, ...configured, `mcp_servers.orchestrator=${toml(ours)}`];
+  // A policy of the person's own for other sessions may be never to ask.
+  const settings = [
+    'approval_policy="on-request"',
+    `developer_instructions=${toml(prompt)}`,
+    ...configured,
+    `mcp_servers.orchestrator=${toml(ours)}`,
+  ];
   return {
     argv: [
       command,

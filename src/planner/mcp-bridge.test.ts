@@ -74,29 +74,26 @@ describe("the servers of the configuration", () => {
     const marker = randomUUID();
     const closed = await closedAddress();
     const withMarker = (config: McpServerConfig) => ({ ...config, env: { TEST_MARKER: marker, TRACKER_TOKEN: reference("TRACKER") } });
-    const all = bridge(
-      {
-        files: withMarker(server("good")),
-        web: McpServerConfig.parse({
-          url: await httpServer({ TOKEN: token }),
-          headers: { Authorization: `Bearer ${reference("TRACKER")}` },
-        }),
-        missing: McpServerConfig.parse({ command: "no-such-server" }),
-        silent: withMarker(server("silent")),
-        crash: withMarker(server("crash")),
-        unset: McpServerConfig.parse({ command: "x", env: { KEY: reference("NOT_SET") } }),
-        refused: McpServerConfig.parse({ url: closed }),
-      },
-      { connectMs: 10_000 },
-    );
+    const all = bridge({
+      files: withMarker(server("good")),
+      web: McpServerConfig.parse({
+        url: await httpServer({ TOKEN: token }),
+        headers: { Authorization: `Bearer ${reference("TRACKER")}` },
+      }),
+      missing: McpServerConfig.parse({ command: "no-such-server" }),
+      silent: withMarker(server("silent")),
+      crash: withMarker(server("crash")),
+      unset: McpServerConfig.parse({ command: "x", env: { KEY: reference("NOT_SET") } }),
+      refused: McpServerConfig.parse({ url: closed }),
+    });
     expect([...all.states().values()].map(({ state }) => state)).toEqual(Array(7).fill("connecting"));
     expect(processesWith(`TEST_MARKER=${marker}`)).toEqual([]);
-    await all.settled();
+    await until(() => [...all.states().values()].filter(({ state }) => state === "connecting").length === 1, patience);
     expect(Object.fromEntries(all.states())).toEqual({
       files: { state: "ready", tools: 6 },
       web: { state: "ready", tools: 6 },
       missing: { state: "failed", reason: 'there is no program "no-such-server" (looked for on PATH)' },
-      silent: { state: "failed", reason: "no answer within 10 s" },
+      silent: { state: "connecting" },
       crash: { state: "failed", reason: "it ended with exit code 3; it said: cannot reach tracker.example with [redacted]" },
       unset: { state: "failed", reason: "The environment variable NOT_SET is not set; KEY refers to it." },
       refused: { state: "failed", reason: `${new URL(closed).origin} cannot be reached: ECONNREFUSED` },
@@ -109,7 +106,7 @@ describe("the servers of the configuration", () => {
     expect(await call(all, "mcp__web__echo", { text: "http" })).toEqual({ ok: true, text: "http", images: [] });
     expect(await call(all, "mcp__files__refuse")).toEqual({ ok: false, text: "the tracker is closed", images: [] });
     expect(await call(all, "mcp__files__picture")).toEqual({ ok: true, text: "", images: [{ data: "AAAA", mimeType: "image/png" }] });
-    expect(processesWith(`TEST_MARKER=${marker}`).length).toBe(1);
+    expect(processesWith(`TEST_MARKER=${marker}`).length).toBe(2);
     await all.close();
     expect(processesWith(`TEST_MARKER=${marker}`)).toEqual([]);
     expect(await call(all, "mcp__files__echo", { text: "late" })).toMatchObject({ ok: false });
@@ -142,11 +139,16 @@ describe("the servers of the configuration", () => {
     expect(all.lines).toEqual([`MCP server tracker: sign-in needed, open ${url}`, "MCP server tracker: ready, 6 tools"]);
   }, 90_000);
 
-  it("a sign-in that nobody does is given up", async () => {
-    const all = bridge({ tracker: server("sign-in", "/nowhere") }, { connectMs: 4000 });
+  it("one that does not answer is given up, and so is a sign-in that nobody does", async () => {
+    const url = "https://tracker.example/authorize?client_id=7&state=abc";
+    const asks = `printf '%s\\n' 'Please authorize this client by visiting:' '${url}' >&2; exec sleep 600`;
+    const servers = { silent: { command: "sleep", args: ["600"] }, tracker: { command: "sh", args: ["-c", asks] } };
+    const all = bridge(servers, { connectMs: 2000 });
     await all.settled();
-    const reason = "nobody signed in within 4 s at https://tracker.example/authorize?client_id=7&state=abc";
-    expect(all.states().get("tracker")).toEqual({ state: "failed", reason });
+    expect(Object.fromEntries(all.states())).toEqual({
+      silent: { state: "failed", reason: "no answer within 2 s" },
+      tracker: { state: "failed", reason: `nobody signed in within 2 s at ${url}` },
+    });
   }, 90_000);
 
   it("one that ends in the middle of a call, and one that learns a tool", async () => {
@@ -180,7 +182,7 @@ describe("what servers have started ends with them", () => {
   const wrapped = (marker: string) =>
     McpServerConfig.parse({
       command: "sh",
-      args: ["-c", `"${process.execPath}" "${program}" silent & "${process.execPath}" "${program}" good; wait`],
+      args: ["-c", `(trap "" TERM; while :; do sleep 600; done) & "${process.execPath}" "${program}" good; wait`],
       env: { TEST_MARKER: marker },
     });
 
@@ -189,7 +191,7 @@ describe("what servers have started ends with them", () => {
     const all = bridge({ wrapped: wrapped(marker) });
     await all.settled();
     expect(all.states().get("wrapped")).toEqual({ state: "ready", tools: 6 });
-    expect(processesWith(`TEST_MARKER=${marker}`).length).toBe(3);
+    expect(processesWith(`TEST_MARKER=${marker}`).length).toBe(4);
     await all.close();
     expect(processesWith(`TEST_MARKER=${marker}`)).toEqual([]);
   }, 90_000);
@@ -198,7 +200,7 @@ describe("what servers have started ends with them", () => {
     "when the host ends by %s",
     async (end) => {
       const marker = randomUUID();
-      const servers = { wrapped: wrapped(marker), silent: { ...server("silent"), env: { TEST_MARKER: marker } } };
+      const servers = { wrapped: wrapped(marker), silent: { command: "sleep", args: ["600"], env: { TEST_MARKER: marker } } };
       const child = spawn(process.execPath, [host, JSON.stringify(servers)], { stdio: ["pipe", "pipe", "inherit"] });
       onTestFinished(() => void child.kill("SIGKILL"));
       const ended = once(child, "exit");
@@ -207,7 +209,7 @@ describe("what servers have started ends with them", () => {
         said += String(chunk);
       });
       await until(() => said.includes("ready, 6 tools"), patience);
-      expect(processesWith(`TEST_MARKER=${marker}`).length).toBe(4);
+      expect(processesWith(`TEST_MARKER=${marker}`).length).toBe(5);
       if (end === "exit") child.stdin.write("exit\n");
       else child.kill(end);
       expect(await ended).toEqual(end === "exit" ? [7, null] : [null, end]);

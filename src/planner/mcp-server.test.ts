@@ -4,18 +4,19 @@ import { PassThrough } from "node:stream";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
-import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
 import { ElicitRequestSchema, type ElicitResult } from "@modelcontextprotocol/sdk/types.js";
 import { execa } from "execa";
 import { describe, expect, it, onTestFinished } from "vitest";
 import * as z from "zod";
 import type { Config } from "../domain/config.ts";
 import { UserError } from "../domain/errors.ts";
+import { loadConfig } from "../inputs/config.ts";
 import { type TestHome, testHome } from "../testing/home.ts";
 import { agentEnvironment } from "../testing/model-server/cli-home.ts";
 import { scenario } from "../testing/model-server/script.ts";
 import { startModelServer } from "../testing/model-server/server.ts";
-import { serveTools } from "./mcp-server.ts";
+import { serveTools, type ToolServerOptions } from "./mcp-server.ts";
 import type { PlanTool } from "./tool.ts";
 import { planTools } from "./tools.ts";
 
@@ -41,13 +42,26 @@ function statusOf(home: TestHome): unknown {
   return existsSync(planFile(home)) ? JSON.parse(readFileSync(planFile(home), "utf8")).status : undefined;
 }
 
-/** The SDK's client of `orchestrator mcp`; `person` answers what the server asks. */
-async function connect(home: TestHome, options: { args?: string[]; person?: (message: string) => ElicitResult } = {}): Promise<Client> {
-  const { args = [], person } = options;
+/** The SDK's client of a server in this process; `person` answers what the server asks. */
+async function connect(
+  home: TestHome,
+  options: { approval?: ToolServerOptions["approval"]; person?: (message: string) => ElicitResult } = {},
+): Promise<Client> {
+  const { approval = "ask", person } = options;
+  const [input, output] = [new PassThrough(), new PassThrough()];
+  const { config } = loadConfig({ env: home.env, cwd: home.dir });
+  const bench = { config, env: home.env, cwd: home.dir };
+  const log = () => {};
+  const served = serveTools({ tools: planTools, bench, approval, version: "1", input, output, signal: new AbortController().signal, log });
   const client = new Client({ name: "tester", version: "1" }, { capabilities: person ? { elicitation: { form: {} } } : {} });
   if (person) client.setRequestHandler(ElicitRequestSchema, ({ params }) => person(params.message));
-  await client.connect(new StdioClientTransport({ command: process.execPath, args: [cli, "mcp", ...args], env: home.env, cwd: home.dir }));
-  onTestFinished(() => client.close());
+  // Messages in lines go either way.
+  await client.connect(new StdioServerTransport(output, input));
+  onTestFinished(async () => {
+    await client.close();
+    input.end();
+    await served;
+  });
   return client;
 }
 
@@ -125,16 +139,16 @@ describe("orchestrator mcp", () => {
   }, 60_000);
 
   it.each([
-    ["--client-approves", "active"],
-    ["--drafts-only", "draft"],
+    ["client", "active"],
+    ["nobody", "draft"],
   ] as const)(
-    "with %s a plan is %s, and nobody is asked",
+    "where %s approves a plan is %s, and nobody is asked",
     async (approval, status) => {
       const home = testHome();
       const person = () => {
         throw new Error("asked");
       };
-      const client = await connect(home, { args: [approval], person });
+      const client = await connect(home, { approval, person });
       expect((await call(client, "create_plan", plan(home))).isError).toBe(false);
       expect(statusOf(home)).toBe(status);
     },
@@ -231,9 +245,7 @@ describe("the CLIs of agents as its clients", () => {
   };
 
   it.each([
-    ["claude", ["--client-approves"], "active"],
     ["claude", [], "draft"],
-    ["codex", ["--client-approves"], "active"],
     ["codex", ["--drafts-only"], "draft"],
   ] as const)(
     "%s: a plan with a cycle comes back with the finding, the mended one is written (%s: %s)",

@@ -73,8 +73,8 @@ export async function serveTools(options: ToolServerOptions): Promise<void> {
       const { ok, text } = await (tool.readOnly ? run() : queue.run("write", run));
       return result(ok, text);
     } catch (error) {
-      if (!(error instanceof UserError)) log(`${name}: ${error instanceof Error ? error.stack : String(error)}`);
-      return result(false, error instanceof Error ? [error.message, ...hintOf(error)].join("\n") : String(error));
+      log(`${name}: ${error instanceof Error ? error.stack : String(error)}`);
+      return result(false, error instanceof Error ? error.message : String(error));
     }
   }
 
@@ -110,10 +110,6 @@ function describe({ name, description, input, readOnly }: PlanTool): Tool {
 /** Text alone: clients show the model `structuredContent` in its place where there is any. */
 function result(ok: boolean, text: string): CallToolResult {
   return { content: [{ type: "text", text }], ...(ok ? {} : { isError: true }) };
-}
-
-function hintOf(error: Error): string[] {
-  return error instanceof UserError && error.hint !== undefined ? [`hint: ${error.hint}`] : [];
 }
 
 /** Thrown where a question found nobody. */

@@ -1,7 +1,8 @@
 /** The only file that knows PI: what a planning session needs of it, in its terminal interface and without one. */
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { stripVTControlCharacters } from "node:util";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { access, readFile } from "node:fs/promises";
+import { constants } from "node:os";
+import { extname, join } from "node:path";
 import type {
   AgentSessionEvent,
   AgentSessionRuntime,
@@ -12,9 +13,10 @@ import type {
 } from "@mariozechner/pi-coding-agent";
 import * as z from "zod";
 import { UserError } from "../domain/errors.ts";
+import { printable } from "../lib/printable.ts";
 import { type McpBridge, type McpState, type McpTool, stateLine } from "./mcp-bridge.ts";
-import { liesWithin } from "./readable.ts";
-import { outside } from "./repo-tools.ts";
+import { mayRead, type Readable, refusal } from "./readable.ts";
+import { replaceFile } from "./replace-file.ts";
 import type { Bench, Person, PlanTool, ToolAnswer } from "./tool.ts";
 import { runTool } from "./tools.ts";
 
@@ -27,14 +29,15 @@ export interface PiSetup {
   tools: readonly PlanTool[];
   /** SKILL.md files. */
   skills: readonly string[];
-  /** What the tools that read may read. */
-  folders: readonly string[];
+  readable: Readable;
   /** PI's own folder: credentials, models, settings, conversations. */
   agentDir: string;
   /** `provider/id`; PI's own choice when absent. */
   model: string | undefined;
-  /** Go on with the latest conversation of this folder. */
+  /** Go on with the latest conversation that a person had in this folder. */
   isContinued: boolean;
+  /** Where the conversation is kept; among those of persons when absent. */
+  sessionDir?: string;
   /** Starts the MCP servers of the configuration. Called once, after the first paint. */
   openBridge(onChange: (server: string) => void): McpBridge;
 }
@@ -52,8 +55,6 @@ export interface PiLimits {
   signal: AbortSignal;
   maxUsd: number;
   maxTurns: number;
-  /** How long the MCP servers are waited for is theirs to say; this long at most, in milliseconds. */
-  serversMs: number;
 }
 
 /** What a session without a person came to. */
@@ -102,16 +103,16 @@ export function loadPi(agentDir: string): Promise<Pi> {
 /** Opens PI's terminal interface. PI ends the process itself: with 0, or as a signal asks. */
 export async function runPiInTerminal(pi: Pi, setup: PiSetup, screen: PiScreen): Promise<never> {
   let ending = 0;
-  for (const [signal, code] of [
-    ["SIGTERM", 143],
-    ["SIGHUP", 129],
-  ] as const) {
+  let isOpen = false;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
     // PI takes its own listener away before it has cleaned up; without another one the signal would then kill it.
     process.on(signal, () => {
-      ending = code;
+      ending ||= 128 + constants.signals[signal];
+      if (!isOpen) process.exit(ending);
+      // PI ends by the others alone.
+      if (signal === "SIGINT") process.kill(process.pid, "SIGTERM");
     });
   }
-  process.on("SIGINT", () => process.kill(process.pid, "SIGTERM"));
   process.on("exit", (code) => {
     if (code === 0) process.exitCode = ending;
   });
@@ -119,6 +120,7 @@ export async function runPiInTerminal(pi: Pi, setup: PiSetup, screen: PiScreen):
   const runtime = await openRuntime(pi, setup, hosted.extension);
   const { modelFallbackMessage } = runtime;
   const mode = new pi.InteractiveMode(runtime, modelFallbackMessage === undefined ? {} : { modelFallbackMessage });
+  isOpen = true;
   await quietly(() => mode.init());
   await mode.run();
   throw new Error("PI's interface has returned");
@@ -138,10 +140,10 @@ export async function runPiAlone(pi: Pi, setup: PiSetup, request: string, limits
   const onAbort = () => stop(limits.signal.reason instanceof Error ? limits.signal.reason.message : "stopped");
   try {
     await session.bindExtensions({});
-    const servers = await hosted.serversSettled(limits.serversMs, limits.signal);
+    const servers = await hosted.serversSettled(limits.signal);
     session.subscribe((event) => {
       record.take(event);
-      if (record.costUsd >= limits.maxUsd) stop(`it has cost $${record.costUsd.toFixed(2)} of $${limits.maxUsd}`);
+      if (record.costUsd >= limits.maxUsd) stop(`it has cost $${Number(record.costUsd.toPrecision(3))} of $${limits.maxUsd}`);
       if (record.turns >= limits.maxTurns && event.type === "turn_end") stop(`it has taken ${record.turns} turns`);
     });
     limits.signal.addEventListener("abort", onAbort);
@@ -191,7 +193,7 @@ async function openRuntime(pi: Pi, setup: PiSetup, extension: (api: ExtensionAPI
           systemPrompt: prompt,
           systemPromptOverride: () => prompt,
           appendSystemPromptOverride: () => [],
-          agentsFilesOverride: ({ agentsFiles }) => ({ agentsFiles: agentsFiles.filter(({ path }) => liesWithin(setup.folders, path)) }),
+          agentsFilesOverride: ({ agentsFiles }) => ({ agentsFiles: agentsFiles.filter(({ path }) => mayRead(setup.readable, path)) }),
           additionalSkillPaths: [...skills],
           extensionFactories: [extension],
           noExtensions: true,
@@ -208,7 +210,9 @@ async function openRuntime(pi: Pi, setup: PiSetup, extension: (api: ExtensionAPI
     {
       cwd: bench.cwd,
       agentDir,
-      sessionManager: setup.isContinued ? pi.SessionManager.continueRecent(bench.cwd) : pi.SessionManager.create(bench.cwd),
+      sessionManager: setup.isContinued
+        ? pi.SessionManager.continueRecent(bench.cwd)
+        : pi.SessionManager.create(bench.cwd, setup.sessionDir),
     },
   );
   checkModel(model, runtime);
@@ -242,26 +246,37 @@ function changeSettings(agentDir: string, change: (text: string | undefined) => 
   }
   const after = change(before);
   if (after === undefined || after === before) return;
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  writeFileSync(file, after, { mode: 0o600 });
+  replaceFile(file, after);
 }
 
-/** Reading and listing are PI's own tools, kept to the session's folders; the planner's come beside them. */
-function builtInTools(pi: Pi, { bench, tools, folders }: PiSetup): ToolDefinition[] {
-  const { cwd } = bench;
-  const kept = <T extends ToolDefinition<never>>(tool: T): T => ({
-    ...tool,
-    execute: (id: string, params: { path?: string }, ...rest: never[]) => {
-      const path = resolve(cwd, params.path ?? ".");
-      if (!liesWithin(folders, path)) throw new Error(outside(path, folders).text);
-      return (tool.execute as (...all: unknown[]) => ReturnType<T["execute"]>)(id, params, ...rest);
-    },
-  });
+/** Reading and listing are PI's own tools, kept to what the session may read; the planner's come beside them. */
+function builtInTools(pi: Pi, { bench, tools, readable }: PiSetup): ToolDefinition[] {
+  // PI has ways of its own to understand a path, such as ~ and @: what counts is the file that it then opens.
+  const kept =
+    <Given>(open: (path: string) => Given) =>
+    (path: string): Given => {
+      if (!mayRead(readable, path)) throw new Error(refusal(readable, path));
+      return open(path);
+    };
+  const reading = { access: kept((path) => access(path)), readFile: kept((path) => readFile(path)), detectImageMimeType };
+  const listing = { exists: kept(existsSync), stat: statSync, readdir: kept((path) => readdirSync(path)) };
   return [
-    kept(pi.createReadToolDefinition(cwd) as ToolDefinition<never>),
-    kept(pi.createLsToolDefinition(cwd) as ToolDefinition<never>),
+    pi.createReadToolDefinition(bench.cwd, { operations: reading }) as ToolDefinition,
+    pi.createLsToolDefinition(bench.cwd, { operations: listing }) as ToolDefinition,
     ...tools.map((tool) => planToolDefinition(tool, bench)),
-  ] as ToolDefinition[];
+  ];
+}
+
+const imageTypes: Readonly<Record<string, string>> = {
+  png: "image/png",
+  jpg: "image/jpeg",
+  jpeg: "image/jpeg",
+  gif: "image/gif",
+  webp: "image/webp",
+};
+
+async function detectImageMimeType(path: string): Promise<string | undefined> {
+  return imageTypes[extname(path).slice(1).toLowerCase()];
 }
 
 function planToolDefinition(tool: PlanTool, bench: Bench): ToolDefinition {
@@ -271,8 +286,8 @@ function planToolDefinition(tool: PlanTool, bench: Bench): ToolDefinition {
     label: tool.name.replaceAll("_", " "),
     description: tool.description,
     parameters: schema as ToolDefinition["parameters"],
-    // Two dialogs at once would be in each other's way.
-    executionMode: tool.readOnly ? "parallel" : "sequential",
+    // Two dialogs at once would be in each other's way; a question is one, too.
+    executionMode: "sequential",
     async execute(_id, input, signal, _onUpdate, context) {
       const person = context.hasUI ? personAt(context.ui, signal) : undefined;
       return given(await runTool(tool, input, { ...bench, ...(person ? { person } : {}), ...(signal ? { signal } : {}) }));
@@ -313,21 +328,14 @@ const otherAnswer = "Something else…";
 function personAt(ui: ExtensionUIContext, signal: AbortSignal | undefined): Person {
   const options = signal ? { signal } : {};
   return {
-    confirm: (title, text) => ui.confirm(clean(title), clean(text), options),
+    confirm: (title, text) => ui.confirm(printable(title), printable(text), options),
     async ask(question, choices) {
-      if (choices.length === 0) return ui.input(clean(question), undefined, options);
-      const chosen = await ui.select(clean(question), [...choices.map(clean), otherAnswer], options);
-      if (chosen === otherAnswer) return ui.input(clean(question), undefined, options);
-      return choices.find((choice) => clean(choice) === chosen);
+      if (choices.length === 0) return ui.input(printable(question), undefined, options);
+      const chosen = await ui.select(printable(question), [...choices.map(printable), otherAnswer], options);
+      if (chosen === otherAnswer) return ui.input(printable(question), undefined, options);
+      return choices.find((choice) => printable(choice) === chosen);
     },
   };
-}
-
-/** Text of a model or a tracker, without what a terminal would obey. */
-function clean(text: string): string {
-  return stripVTControlCharacters(text).replace(/[\p{Cc}\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu, (char) =>
-    char === "\n" || char === "\t" ? char : "",
-  );
 }
 
 /** What lives as long as the process, over all conversations that PI holds in it. */
@@ -335,14 +343,17 @@ function hostOf({ openBridge, bench }: PiSetup, screen: PiScreen | undefined) {
   let bridge: McpBridge | undefined;
   let api: ExtensionAPI | undefined;
   let ui: ExtensionUIContext | undefined;
+  /** Every tool of a server that PI was ever given. */
   const offered = new Set<string>();
 
+  /** PI has the tools that the servers have: those of one that is gone are offered no more. */
   function offerTools(): void {
-    for (const tool of bridge?.tools() ?? []) {
-      if (offered.has(tool.name)) continue;
-      offered.add(tool.name);
-      api?.registerTool(mcpToolDefinition(tool, bench));
-    }
+    if (!bridge || !api) return;
+    const tools = bridge.tools();
+    for (const tool of tools) api.registerTool(mcpToolDefinition(tool, bench));
+    const others = api.getActiveTools().filter((name) => !offered.has(name));
+    for (const { name } of tools) offered.add(name);
+    api.setActiveTools([...new Set([...others, ...tools.map(({ name }) => name)])]);
   }
 
   function onChange(server: string): void {
@@ -350,9 +361,9 @@ function hostOf({ openBridge, bench }: PiSetup, screen: PiScreen | undefined) {
     setImmediate(() => {
       const state = bridge?.states().get(server);
       if (!bridge || !state) return;
-      if (api) offerTools();
+      if (state.state === "ready" || state.state === "failed") offerTools();
       ui?.setStatus("mcp", statusOf(bridge.states()));
-      if (state.state === "failed" || state.state === "sign-in needed") ui?.notify(clean(stateLine(server, state)), "warning");
+      if (state.state === "failed" || state.state === "sign-in needed") ui?.notify(printable(stateLine(server, state)), "warning");
     });
   }
 
@@ -360,7 +371,6 @@ function hostOf({ openBridge, bench }: PiSetup, screen: PiScreen | undefined) {
     extension(its: ExtensionAPI): void {
       its.on("session_start", (_event, context: ExtensionContext) => {
         api = its;
-        offered.clear();
         ui = context.hasUI ? context.ui : undefined;
         if (screen)
           ui?.setHeader(() => ({
@@ -384,28 +394,28 @@ function hostOf({ openBridge, bench }: PiSetup, screen: PiScreen | undefined) {
         ui = undefined;
         if (reason === "quit") await bridge?.close();
       });
-      const commands = { ...screen?.commands, mcp: { summary: "MCP servers and their tools", text: () => serversText(bridge) } };
       if (!screen) return;
+      const commands = { ...screen.commands, mcp: { summary: "MCP servers and their tools", text: () => serversText(bridge) } };
       for (const [name, { summary, text }] of Object.entries(commands)) {
         its.registerCommand(name, {
           description: summary,
           handler: async (_args, context) => {
             try {
-              context.ui.notify(clean(await text()), "info");
+              context.ui.notify(printable(await text()), "info");
             } catch (error) {
-              context.ui.notify(clean(error instanceof Error ? error.message : String(error)), "error");
+              context.ui.notify(printable(error instanceof Error ? error.message : String(error)), "error");
             }
           },
         });
       }
     },
-    /** The servers in a line each, once all are ready or have failed or the time is over. */
-    async serversSettled(ms: number, signal: AbortSignal): Promise<string[]> {
+    /** The servers in a line each, once all are ready or have failed, or the signal fires. */
+    async serversSettled(signal: AbortSignal): Promise<string[]> {
       bridge ??= openBridge(onChange);
-      const late = AbortSignal.any([signal, AbortSignal.timeout(ms)]);
-      await Promise.race([bridge.settled(), new Promise((done) => late.addEventListener("abort", done))]);
+      const stopped = new Promise((done) => signal.addEventListener("abort", done));
+      if (!signal.aborted) await Promise.race([bridge.settled(), stopped]);
       offerTools();
-      return [...bridge.states()].map(([name, state]) => clean(stateLine(name, state)));
+      return [...bridge.states()].map(([name, state]) => printable(stateLine(name, state)));
     },
     async close(): Promise<void> {
       await bridge?.close();
@@ -413,7 +423,7 @@ function hostOf({ openBridge, bench }: PiSetup, screen: PiScreen | undefined) {
   };
 }
 
-/** `mcp: files 2 tools, linear failed`. */
+/** `mcp: files 2, linear failed`: the number is that of its tools. */
 function statusOf(states: ReadonlyMap<string, McpState>): string | undefined {
   const words = [...states].map(([name, state]) => `${name} ${state.state === "ready" ? state.tools : state.state}`);
   return words.length === 0 ? undefined : `mcp: ${words.join(", ")}`;

@@ -1,7 +1,12 @@
+import type { Config } from "../domain/config.ts";
+import type { Finding } from "../domain/errors.ts";
+import type { Source } from "../domain/source.ts";
+import { statusOf } from "../domain/ticket-status.ts";
 import type { SourceItem } from "../trackers/tracker.ts";
 import { openSource } from "./open-source.ts";
 import { type PiRun, type PiSetup, runPiAlone } from "./pi-host.ts";
 import { PlannerReport, type PlannerRun, plannerRunId } from "./planner-run.ts";
+import { readPlans } from "./read-plans.ts";
 import type { Bench, PlanTool } from "./tool.ts";
 
 /** What a planner is asked for without a person. */
@@ -22,18 +27,29 @@ export interface AloneLimits {
 
 /** A planner that needs this many turns goes in circles. */
 const maxTurns = 100;
-/** The servers have 15 s of their own. */
-const serversMs = 20_000;
 /** What a model is given of a source: how many items, and how much of each body. */
 const mostItems = 100;
 const longestBody = 4000;
 
-/** The text that a planner is given, and the source in full. `nothing` where the source has nothing open. */
-export async function requestOf({ prompt, from }: AloneRequest, bench: Bench): Promise<{ text: string; source?: string } | "nothing"> {
-  if (from === undefined) return { text: prompt ?? "" };
+/** What a planner is given. */
+export interface PlannerRequest {
+  text: string;
+  /** The source, spelt in full. */
+  source?: string;
+  /** What was left out or guessed when the source was read. */
+  findings: readonly Finding[];
+}
+
+/**
+ * What a planner is given; `nothing` where all that is open in the source is planned already. What has failed or was given up is no
+ * longer planned. UserError when the source cannot be read.
+ */
+export async function requestOf({ prompt, from }: AloneRequest, bench: Bench): Promise<PlannerRequest | "nothing"> {
+  if (from === undefined) return { text: prompt ?? "", findings: [] };
   const { tracker, spelling } = openSource(from, bench);
   const read = await tracker.read(bench.signal);
-  const open = read.items.filter(({ state }) => state === "open");
+  const planned = plannedSources(bench.config);
+  const open = read.items.filter(({ state, source }) => state === "open" && !planned.has(keyOf(source)));
   if (open.length === 0) return "nothing";
   const left = open.length - mostItems;
   const text = [
@@ -45,7 +61,17 @@ export async function requestOf({ prompt, from }: AloneRequest, bench: Bench): P
     JSON.stringify(open.slice(0, mostItems).map(quoted), null, 1).replaceAll("```", "'''"),
     "```",
   ].join("\n");
-  return { text, source: spelling };
+  return { text, source: spelling, findings: read.findings };
+}
+
+function plannedSources(config: Config): Set<string> {
+  const tickets = [...readPlans(config).world.plans.values()].flatMap((view) => [...view.tickets.values()]);
+  const standing = tickets.filter((ticket) => !["failed", "cancelled", "skipped"].includes(statusOf(ticket)));
+  return new Set(standing.flatMap(({ source }) => (source === null ? [] : [keyOf(source)])));
+}
+
+function keyOf({ kind, id }: Source): string {
+  return `${kind} ${id}`;
 }
 
 function quoted({ body, ...item }: SourceItem) {
@@ -56,7 +82,7 @@ function quoted({ body, ...item }: SourceItem) {
 export async function planAlone(
   pi: Parameters<typeof runPiAlone>[0],
   setup: PiSetup,
-  request: { text: string; source?: string },
+  request: PlannerRequest,
   { signal, maxUsd, maxTickets }: AloneLimits,
 ): Promise<PlannerRun> {
   const { bench } = setup;
@@ -66,15 +92,20 @@ export async function planAlone(
     ...(maxTickets === undefined ? setup.tools : limited(setup.tools, maxTickets)),
     reportTool((report) => Object.assign(reported, { report })),
   ];
-  const run = await runPiAlone(pi, { ...setup, tools }, request.text, { signal, maxUsd, maxTurns, serversMs });
-  const plans = plansOf(run, setup.tools);
-  const { text: _text, error, sessionFile, ...rest } = run;
+  const run = await runPiAlone(pi, { ...setup, tools }, request.text, { signal, maxUsd, maxTurns });
+  const writing = new Set(setup.tools.filter(({ readOnly }) => !readOnly).map(({ name }) => name));
+  const plans = plansOf(run, writing);
+  const { text: _text, sessionFile, error, ...rest } = run;
+  // Who has tried to write and could not has not found that there is nothing to plan.
+  const foundNothing = reported.report !== undefined && !run.calls.some(({ tool }) => writing.has(tool));
+  const result = plans.length > 0 ? "written" : error === undefined && foundNothing ? "nothing" : "failed";
+  const why = error ?? (result === "failed" ? "the planner wrote no plan" : undefined);
   return {
     id: plannerRunId(startedAt),
     startedAt: startedAt.toISOString(),
     endedAt: new Date().toISOString(),
-    result: plans.length > 0 ? "written" : "failed",
-    ...(error === undefined ? (plans.length > 0 ? {} : { error: "the planner wrote no plan" }) : { error }),
+    result,
+    ...(why === undefined ? {} : { error: why }),
     plans,
     approved: bench.approved ?? false,
     ...reported,
@@ -125,8 +156,7 @@ function reportTool(take: (report: NonNullable<PlannerRun["report"]>) => void): 
 }
 
 /** The plans that calls of tools which write have made or changed. */
-function plansOf(run: PiRun, tools: readonly PlanTool[]): PlannerRun["plans"] {
-  const writing = new Set(tools.filter(({ readOnly }) => !readOnly).map(({ name }) => name));
+function plansOf(run: PiRun, writing: ReadonlySet<string>): PlannerRun["plans"] {
   const plans = new Map<string, "written" | "changed">();
   for (const { tool, input, ok } of run.calls) {
     if (!ok || !writing.has(tool)) continue;

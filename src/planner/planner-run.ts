@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
 import { createRedactor, secretValues } from "../lib/redact.ts";
+import { replaceFile } from "./replace-file.ts";
 
 /** What the planner says of its own work, in the one tool that a session without a person has beyond the others. */
 export const PlannerReport = z.strictObject({
@@ -21,7 +21,7 @@ export const PlannerRun = z.strictObject({
   id: z.string(),
   startedAt: z.string(),
   endedAt: z.string(),
-  /** `written`: a plan came of it. `nothing`: there was nothing to plan. `failed`: no plan, and `error` says why. */
+  /** `written`: a plan came of it. `nothing`: the planner says that there was nothing to plan. `failed`: no plan, and `error` says why. */
   result: z.enum(["written", "nothing", "failed"]),
   /** Why it ended early, even where a plan was written before. */
   error: z.string().optional(),
@@ -60,19 +60,19 @@ export function plannerRunId(at: Date): string {
   return `${at.toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z-${randomBytes(3).toString("hex")}`;
 }
 
-/** Keeps a run below `stateDir`, for its owner alone and without secrets, and gives the file. Throws a ZodError for what is no run. */
-export function writePlannerRun(stateDir: string, run: PlannerRun, env: Readonly<Record<string, string | undefined>>): string {
-  const dir = join(stateDir, "planner-runs");
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const redact = createRedactor(secretValues(env));
+/** Keeps a run below `stateDir`, for its owner alone. Gives the file, and the run as it is there: without secrets. Throws a ZodError for what is no run. */
+export function keepPlannerRun(
+  stateDir: string,
+  run: PlannerRun,
+  env: Readonly<Record<string, string | undefined>>,
+): { file: string; kept: PlannerRun } {
+  const secrets = secretValues(env);
   const text = JSON.stringify(
     PlannerRun.parse(run),
-    (_key, value: unknown) => (typeof value === "string" ? value.split("\n").map(redact).join("\n") : value),
+    (_key, value: unknown) => (typeof value === "string" ? value.split("\n").map(createRedactor(secrets)).join("\n") : value),
     2,
   );
-  const file = join(dir, `${run.id}.json`);
-  const fresh = join(dir, `.${run.id}.new`);
-  writeFileSync(fresh, `${text}\n`, { mode: 0o600 });
-  renameSync(fresh, file);
-  return file;
+  const file = join(stateDir, "planner-runs", `${run.id}.json`);
+  replaceFile(file, `${text}\n`);
+  return { file, kept: JSON.parse(text) as PlannerRun };
 }

@@ -1,7 +1,7 @@
 import { type Dirent, readdirSync, readFileSync, statSync } from "node:fs";
 import { join, matchesGlob, relative, resolve } from "node:path";
 import * as z from "zod";
-import { liesWithin } from "./readable.ts";
+import { mayRead, type Readable, refusal } from "./readable.ts";
 import type { PlanTool, ToolAnswer } from "./tool.ts";
 
 /** Bounds of one search: it answers within a second or two, and within what a model can read. */
@@ -25,9 +25,9 @@ const SearchInput = z.strictObject({
 
 /**
  * Tools that look through files without any other program: PI's own need fd and ripgrep, and git would do what a repository's
- * configuration says. They stay within `folders`.
+ * configuration says. They stay within what the session may read.
  */
-export function repoTools(folders: readonly string[]): PlanTool[] {
+export function repoTools(readable: Readable): PlanTool[] {
   const find: PlanTool<z.infer<typeof FindInput>> = {
     name: "find_files",
     description: "Finds files by a glob. node_modules and .git are passed over.",
@@ -35,8 +35,8 @@ export function repoTools(folders: readonly string[]): PlanTool[] {
     readOnly: true,
     async run({ glob, folder = "." }, { cwd, signal }) {
       const root = resolve(cwd, folder);
-      if (!liesWithin(folders, root)) return outside(root, folders);
-      const { paths, cut } = walk(root, signal);
+      if (!mayRead(readable, root)) return { ok: false, text: refusal(readable, root) };
+      const { paths, cut } = walk(root, readable, signal);
       const found = paths.filter((path) => matchesGlob(path, glob) || matchesGlob(path, `**/${glob}`));
       return results(found, cut, "no file matches");
     },
@@ -48,8 +48,8 @@ export function repoTools(folders: readonly string[]): PlanTool[] {
     readOnly: true,
     async run({ text, glob, folder = ".", ignoreCase }, { cwd, signal }) {
       const root = resolve(cwd, folder);
-      if (!liesWithin(folders, root)) return outside(root, folders);
-      const { paths, cut } = walk(root, signal);
+      if (!mayRead(readable, root)) return { ok: false, text: refusal(readable, root) };
+      const { paths, cut } = walk(root, readable, signal);
       const wanted = ignoreCase ? text.toLowerCase() : text;
       const found: string[] = [];
       for (const path of paths) {
@@ -67,11 +67,6 @@ export function repoTools(folders: readonly string[]): PlanTool[] {
   return [find as PlanTool, search as PlanTool];
 }
 
-/** What a planner is told that asks for a file beyond its folders. */
-export function outside(path: string, folders: readonly string[]): ToolAnswer {
-  return { ok: false, text: `${path} lies outside of what this session may read: ${folders.join(", ")}` };
-}
-
 function results(found: readonly string[], cut: boolean, nothing: string): ToolAnswer {
   const shown = found.slice(0, mostResults);
   const notes = [
@@ -82,7 +77,7 @@ function results(found: readonly string[], cut: boolean, nothing: string): ToolA
 }
 
 /** Paths of the files below a folder, sorted, relative to it. Links are passed over: they may lead anywhere. */
-function walk(root: string, signal: AbortSignal | undefined): { paths: string[]; cut: boolean } {
+function walk(root: string, readable: Readable, signal: AbortSignal | undefined): { paths: string[]; cut: boolean } {
   const paths: string[] = [];
   const folders = [root];
   for (let dir = folders.pop(); dir !== undefined; dir = folders.pop()) {
@@ -90,6 +85,7 @@ function walk(root: string, signal: AbortSignal | undefined): { paths: string[];
     for (const entry of entriesOf(dir)) {
       if (passedOver.has(entry.name)) continue;
       const path = join(dir, entry.name);
+      if (entry.name.startsWith(".") && !mayRead(readable, path)) continue;
       if (entry.isDirectory()) folders.push(path);
       else if (entry.isFile()) paths.push(relative(root, path));
       if (paths.length >= mostEntries) return { paths: paths.toSorted(), cut: true };

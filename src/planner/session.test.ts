@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { loadConfig } from "../inputs/config.ts";
 import { testHome } from "../testing/home.ts";
+import { mayRead } from "./readable.ts";
 import { repoTools } from "./repo-tools.ts";
 import { openSession, type SessionChoice } from "./session.ts";
 import { runTool } from "./tools.ts";
@@ -57,6 +58,30 @@ describe("openSession", () => {
     expect(env.ORCHESTRATOR_REPO).toBe(home.dir);
   });
 
+  it("P12 reads nothing that is hidden in a workspace, but in its repositories", async () => {
+    const home = testHome({ files: { ".github/ci.yml": "the word\n" } });
+    mkdirSync(join(home.dir, ".aws"));
+    for (const path of [".aws/credentials", ".env", "notes.md", "home/.secret"]) writeFileSync(join(home.dir, path), "the word\n");
+    const { bench, readable } = open(home, {}, home.dir);
+    const [, search] = repoTools(readable);
+    expect(search && (await runTool(search, { text: "the word" }, bench))).toEqual({
+      ok: true,
+      text: "notes.md:1: the word\nrepo/.github/ci.yml:1: the word",
+    });
+    const asked = [".aws/credentials", ".env", "home/.secret", "notes.md", "repo/.github/ci.yml", "home/state/plans", ".."];
+    expect(asked.map((path) => mayRead(readable, join(home.dir, path)))).toEqual([false, false, false, true, true, true, false]);
+  });
+
+  it("starts in a worktree for the repository that it belongs to", () => {
+    const home = testHome();
+    const worktree = join(home.dir, "trees/one");
+    home.git("worktree", "add", "-q", worktree);
+    mkdirSync(join(worktree, "src"));
+    const { repositories, readable } = open(home, {}, join(worktree, "src"));
+    expect(repositories).toEqual([home.repo]);
+    expect(mayRead(readable, join(worktree, "src/new.ts"))).toBe(true);
+  });
+
   it("refuses what is not there, with what there is", () => {
     const home = testHome();
     expect(() => open(home, { repo: "../nowhere" })).toThrow(/is not in a git repository/);
@@ -73,7 +98,7 @@ describe("repoTools", () => {
     writeFileSync(join(home.dir, "secret.txt"), "login\n");
     symlinkSync(home.dir, join(home.repo, "out"));
     const { bench } = open(home);
-    const [find, search] = repoTools([home.repo]);
+    const [find, search] = repoTools({ folders: [home.repo] });
     const use = (tool: typeof find, input: unknown) => (tool ? runTool(tool, input, bench) : undefined);
     expect(await use(find, { glob: "*.ts" })).toEqual({ ok: true, text: "src/a.ts\nsrc/deep/b.test.ts" });
     expect(await use(find, { glob: "src/*.ts" })).toEqual({ ok: true, text: "src/a.ts" });

@@ -7,8 +7,12 @@ import { plannerPrompt } from "../inputs/planner-prompt.ts";
 import { plannerSkills, type Skill, skillIndex } from "../inputs/skills.ts";
 import { listWorkflows } from "../inputs/workflows.ts";
 import { repoAround, reposBelow } from "./find-repos.ts";
+import type { Readable } from "./readable.ts";
 import type { Bench, PlanTool } from "./tool.ts";
 import { planTools } from "./tools.ts";
+
+/** How many repositories of a workspace a prompt names. */
+const mostListed = 50;
 
 /** What a person or a script asked for. */
 export interface SessionChoice {
@@ -32,8 +36,7 @@ export interface PlannerSession {
   prompt: string;
   skills: readonly Skill[];
   tools: readonly PlanTool[];
-  /** What the session is about and may read. */
-  folders: readonly string[];
+  readable: Readable;
   repositories: readonly string[];
   /** What programs of the session find in their environment. */
   env: Record<string, string>;
@@ -84,7 +87,10 @@ export function openSession(choice: SessionChoice, world: Omit<Bench, "person" |
     prompt: `${text.trimEnd()}\n${repositoriesText(repositories, repo)}`,
     skills,
     tools: planTools,
-    folders: [...new Set([cwd, ...(repo === undefined ? [] : [repo]), ...repositories, ...readableInputs(config), config.stateDir])],
+    readable: {
+      folders: [...new Set([...(repo === undefined ? [] : [cwd]), ...repositories, ...readableInputs(config), config.stateDir])],
+      ...(repo === undefined ? { workspace: cwd } : {}),
+    },
     repositories,
     env,
     dispose: made.dispose,
@@ -118,7 +124,10 @@ function readableInputs({ skillsDirs, promptDirs, workflowDirs, scriptDirs }: Co
 
 function repositoriesText(repositories: readonly string[], repo: string | undefined): string {
   if (repo !== undefined || repositories.length === 0) return "";
-  return `\n## Repositories of this workspace\n\n${repositories.map((path) => `- \`${path}\``).join("\n")}\n`;
+  const lines = repositories.slice(0, mostListed).map((path) => `- \`${path}\``);
+  const left = repositories.length - lines.length;
+  if (left > 0) lines.push(`- and ${left} more, which \`list_repositories\` names`);
+  return `\n## Repositories of this workspace\n\n${lines.join("\n")}\n`;
 }
 
 /** The one folder of a search path that holds anything, else one in which the files of all are linked, by precedence. */

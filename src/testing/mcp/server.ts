@@ -9,15 +9,14 @@ import { existsSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import { Server } from "@modelcontextprotocol/sdk/server/index.js";
-import { StdioServerTransport } from "@modelcontextprotocol/sdk/server/stdio.js";
-import { StreamableHTTPServerTransport } from "@modelcontextprotocol/sdk/server/streamableHttp.js";
-import { CallToolRequestSchema, type CallToolResult, ListToolsRequestSchema } from "@modelcontextprotocol/sdk/types.js";
+import type { Server } from "@modelcontextprotocol/sdk/server/index.js";
+import type { CallToolResult } from "@modelcontextprotocol/sdk/types.js";
 
+// The SDK takes longer to load than all else here, and half of the manners can do without it.
 const [manner = "", argument = ""] = process.argv.slice(2);
 switch (manner) {
   case "good":
-    await toolServer().connect(new StdioServerTransport());
+    await serveStdio();
     break;
   case "http":
     await serveHttp();
@@ -34,14 +33,21 @@ switch (manner) {
   case "sign-in":
     process.stderr.write("Please authorize this client by visiting:\nhttps://tracker.example/authorize?client_id=7&state=abc\n");
     while (!existsSync(argument)) await delay(20);
-    await toolServer().connect(new StdioServerTransport());
+    await serveStdio();
     break;
   default:
     throw new Error(`no manner "${manner}"`);
 }
 
+async function serveStdio(): Promise<void> {
+  const { StdioServerTransport } = await import("@modelcontextprotocol/sdk/server/stdio.js");
+  await (await toolServer()).connect(new StdioServerTransport());
+}
+
 /** One page with a tool on each, so that whoever reads one page only is found out. */
-function toolServer(): Server {
+async function toolServer(): Promise<Server> {
+  const { Server } = await import("@modelcontextprotocol/sdk/server/index.js");
+  const { CallToolRequestSchema, ListToolsRequestSchema } = await import("@modelcontextprotocol/sdk/types.js");
   const server = new Server({ name: "test", version: "1" }, { capabilities: { tools: { listChanged: true } } });
   const object = (properties: Record<string, object>) => ({ type: "object" as const, properties, required: Object.keys(properties) });
   const tools = [
@@ -84,8 +90,9 @@ function says(text: string): CallToolResult {
 }
 
 async function serveHttp(): Promise<void> {
+  const { StreamableHTTPServerTransport } = await import("@modelcontextprotocol/sdk/server/streamableHttp.js");
   const transport = new StreamableHTTPServerTransport({ sessionIdGenerator: randomUUID });
-  await toolServer().connect(transport as Parameters<Server["connect"]>[0]);
+  await (await toolServer()).connect(transport as Parameters<Server["connect"]>[0]);
   const http = createServer((request, response) => {
     const { TOKEN } = process.env;
     if (TOKEN !== undefined && request.headers.authorization !== `Bearer ${TOKEN}`) response.writeHead(401).end();
