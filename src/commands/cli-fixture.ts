@@ -1,10 +1,11 @@
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { inject } from "vitest";
 import { compileCache } from "../testing/home.ts";
 import { tempDir } from "../testing/temp.ts";
 
-const cli = join(import.meta.dirname, "..", "cli.ts");
+const cli = join(inject("builtProgram"), "dist", "cli.js");
 
 /** What a command line came to. */
 export interface Result {
