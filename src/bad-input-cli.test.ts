@@ -1,13 +1,12 @@
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { runCli, startDaemon } from "./testing/daemon.ts";
-import { type TestHome, testHome } from "./testing/home.ts";
+import { builtPrograms, type TestHome, testHome } from "./testing/home.ts";
 import { until } from "./testing/until.ts";
 
-const program = fileURLToPath(new URL("./cli.ts", import.meta.url));
+const { program } = builtPrograms();
 
 const flow = `name: one
 phases:

@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { inject } from "vitest";
 import { createContext } from "../app.ts";
 import { UserError } from "../domain/errors.ts";
 import { compileCache } from "../testing/home.ts";
@@ -8,7 +9,7 @@ import { type Result, runHere } from "../testing/run-here.ts";
 import { tempDir } from "../testing/temp.ts";
 import type { CommandModule, Ending } from "./command.ts";
 
-const cli = join(import.meta.dirname, "..", "cli.ts");
+const cli = join(inject("builtProgram"), "dist", "cli.js");
 
 /** A home folder of its own with the program in front of it. */
 export interface Home {

@@ -5,7 +5,7 @@ import { describe, expect, it } from "vitest";
 import { findProgram } from "../lib/find-program.ts";
 import { runCli } from "../testing/daemon.ts";
 import { backgroundDaemon } from "../testing/held-home.ts";
-import { type TestHome, testHome } from "../testing/home.ts";
+import { builtPrograms, type TestHome, testHome } from "../testing/home.ts";
 import { tempDir } from "../testing/temp.ts";
 import { launchdAgent, type ServiceFacts, systemdUnit } from "./service-unit.ts";
 
@@ -185,10 +185,10 @@ describe.runIf(process.platform === "linux")("service", () => {
     const first = backgroundDaemon(home);
     expect(first.daemon?.service).toBe("systemd");
     // What systemd would do.
-    const cli = join(import.meta.dirname, "..", "cli.ts");
+    const { program } = builtPrograms();
     writeFileSync(
       join(home.dir, "bin", "systemctl"),
-      `#!/bin/sh\n${process.execPath} ${cli} stop --detach && ORCHESTRATOR_SERVICE=systemd ${process.execPath} ${cli} daemon --detach\n`,
+      `#!/bin/sh\n${process.execPath} ${program} stop --detach && ORCHESTRATOR_SERVICE=systemd ${process.execPath} ${program} daemon --detach\n`,
     );
     const restarted = await runCli(home, "restart");
     const second = backgroundDaemon(home);

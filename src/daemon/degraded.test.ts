@@ -1,14 +1,11 @@
 import { spawn } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { expect, it, onTestFinished } from "vitest";
 import { runCli } from "../testing/daemon.ts";
-import { testHome } from "../testing/home.ts";
+import { builtPrograms, testHome } from "../testing/home.ts";
 import { testRunner } from "../testing/runner.ts";
 import { until } from "../testing/until.ts";
-
-const cli = fileURLToPath(new URL("../cli.ts", import.meta.url));
 
 it("P11 starts nothing on a full disk, says so everywhere, and goes on by itself", async () => {
   const tooMuch = 1e9;
@@ -50,7 +47,7 @@ async function workPoorly(files: number): Promise<void> {
     ids.map((ticketId) => ({ ticketId })),
   );
   const started = () => readFileSync(ledger, "utf8").trim().split("\n").filter(Boolean).sort();
-  const poor = spawn("bash", ["-c", `ulimit -n ${files}; exec "$0" "$1" daemon`, process.execPath, cli], {
+  const poor = spawn("bash", ["-c", `ulimit -n ${files}; exec "$0" "$1" daemon`, process.execPath, builtPrograms().program], {
     env: home.env,
     stdio: "ignore",
   });

@@ -8,6 +8,7 @@ import { ownIdentity, type ProcessIdentity } from "../executors/process-identity
 import { programFile } from "../inputs/assets.ts";
 import { loadConfig } from "../inputs/config.ts";
 import type { Logger } from "../lib/logger.ts";
+import type { PhaseContext } from "../phases/phase.ts";
 import { type DaemonFacts, type DaemonRecord, removeDaemonRecord, writeDaemonRecord } from "../state/daemon-record.ts";
 import { type Index, openIndex } from "../state/index.ts";
 import { inboxDirs, runDir } from "../state/layout.ts";
@@ -48,6 +49,8 @@ export interface OpenOptions {
   daemon?: Omit<DaemonFacts, "ready">;
   /** Milliseconds between a change and the look for what removals left behind that follows it; tests do not wait long. */
   housekeepingDelayMs?: number;
+  /** The programs that runs start; those of this installation when absent. */
+  self?: PhaseContext["self"];
 }
 
 /** Other commands hold the lock for moments, and a daemon for one before it says who it is. */
@@ -75,7 +78,8 @@ export async function openRunner(options: OpenOptions): Promise<Opened> {
     );
     const journals = openJournals(config.stateDir, log);
     const world = createLiveWorld(index, () => config, true);
-    const self = { node: process.execPath, program: programFile("cli"), checksRunner: programFile("phases/checks-runner") };
+    const ownPrograms = { node: process.execPath, program: programFile("cli"), checksRunner: programFile("phases/checks-runner") };
+    const self = options.self ?? ownPrograms;
     const select = options.select === undefined ? {} : { select: options.select };
     const runner = createRunner({
       index,

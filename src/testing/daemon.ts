@@ -1,12 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createWriteStream, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { onTestFinished } from "vitest";
+import { inject, onTestFinished } from "vitest";
 import type { TestHome } from "./home.ts";
 import { until } from "./until.ts";
 
-const cli = fileURLToPath(new URL("../cli.ts", import.meta.url));
+const cli = join(inject("builtProgram"), "dist", "cli.js");
 
 /** A real daemon process over a test home. */
 export interface TestDaemon {

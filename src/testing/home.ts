@@ -1,8 +1,10 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { inject } from "vitest";
 import { stringify } from "yaml";
 import type { Ticket } from "../domain/ticket.ts";
+import type { PhaseContext } from "../phases/phase.ts";
 import { tempDir } from "./temp.ts";
 
 /** A complete world for one test: a home, a user's HOME and a repository, all gone with the test. */
@@ -99,10 +101,15 @@ export function testHome(options: { config?: Record<string, unknown>; repoPath?:
   };
 }
 
-/** The variable, where it is set, with which Node starts our program from its sources in half of the time. */
+/** The variable with which Node starts the built program, as its launcher would, from what it made of it the first time. */
 export function compileCache(): Record<string, string> {
-  const { NODE_COMPILE_CACHE } = process.env;
-  return NODE_COMPILE_CACHE === undefined ? {} : { NODE_COMPILE_CACHE };
+  return { NODE_COMPILE_CACHE: join(inject("builtProgram"), "compile-cache") };
+}
+
+/** The programs that a runner starts beside agents, built. */
+export function builtPrograms(): PhaseContext["self"] {
+  const dist = join(inject("builtProgram"), "dist");
+  return { node: process.execPath, program: join(dist, "cli.js"), checksRunner: join(dist, "phases", "checks-runner.js") };
 }
 
 /** A public file is missing for the instant in which its successor takes its place. */

@@ -9,7 +9,7 @@ import type { RunPhase, WorkflowFile } from "../domain/workflow.ts";
 import { loadConfig } from "../inputs/config.ts";
 import type { PhaseContext } from "../phases/phase.ts";
 import { makePlan, makeTicket, makeWorkflow } from "./builders.ts";
-import type { TestHome } from "./home.ts";
+import { builtPrograms, type TestHome } from "./home.ts";
 
 /** What a phase of ticket "p/T1" gets, over the repository of a test home. */
 export function phaseContext<P extends RunPhase>(
@@ -41,7 +41,7 @@ export function phaseContext<P extends RunPhase>(
     lockDir: join(home.home, "lock"),
     isOwnBranch: (ref) => ref.startsWith("refs/heads/orch"),
     daemonEnv: { ...home.env, ...fields.daemonEnv },
-    self: { node: process.execPath, program: "", checksRunner: join(import.meta.dirname, "../phases/checks-runner.ts") },
+    self: { ...builtPrograms(), program: "" },
     budget: () => ({ limits: [], reserved: {} }),
     now: () => instant(Date.now()),
   };

@@ -5,7 +5,7 @@ import { type Opened, openRunner } from "../daemon/open.ts";
 import type { Ticket, TicketStatus } from "../domain/ticket.ts";
 import { loadConfig } from "../inputs/config.ts";
 import { createLogger } from "../lib/logger.ts";
-import type { TestHome } from "./home.ts";
+import { builtPrograms, type TestHome } from "./home.ts";
 import { until } from "./until.ts";
 
 /** Opens a runner over a test home, in this process; it is closed with the test. */
@@ -19,7 +19,14 @@ export async function testRunner(
     level: "debug",
     secrets: [],
   });
-  const opened = await openRunner({ config, log, env: home.env, version: "0.0.0-test", housekeepingDelayMs: 500 });
+  const opened = await openRunner({
+    config,
+    log,
+    env: home.env,
+    version: "0.0.0-test",
+    housekeepingDelayMs: 500,
+    self: builtPrograms(),
+  });
   onTestFinished(async () => {
     opened.runner.setDispatching(false);
     await opened.runner.stopRuns();
