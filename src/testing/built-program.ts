@@ -17,7 +17,7 @@ const root = dirname(dirname(import.meta.dirname));
 export function buildProgram(dir: string, args: readonly string[] = []): string {
   mkdirSync(dir, { recursive: true });
   copyFileSync(join(root, "package.json"), join(dir, "package.json"));
-  for (const folder of ["workflows", "prompts", "scripts", "skills"]) {
+  for (const folder of ["workflows", "prompts", "scripts", "skills", "blueprints", "node_modules"]) {
     if (existsSync(join(root, folder))) symlinkSync(join(root, folder), join(dir, folder));
   }
   execFileSync(process.execPath, [join(root, "tools/build.ts"), "--out", join(dir, "dist"), ...args]);
