@@ -275,7 +275,8 @@ describe("writing statuses back to features.json", () => {
   it("changes what it says and nothing else, whatever the file looks like, and the second time nothing", async () => {
     const extra = fc.dictionary(
       fc.string().filter((key) => !["id", "status", "failure_reason", "failure_category", "name", "__proto__"].includes(key)),
-      fc.jsonValue(),
+      // As JSON has it: there is no negative zero.
+      fc.jsonValue().map((value) => JSON.parse(JSON.stringify(value)) as unknown),
       { maxKeys: 3 },
     );
     const space = fc.constantFrom(undefined, 1, 2, "\t");
