@@ -1,8 +1,8 @@
 import { lstat, readFile, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { execa } from "execa";
 import { UserError } from "../domain/errors.ts";
+import { runGit } from "./run-git.ts";
 
 /** Where a git command works. Always explicit: git never discovers a repository that somebody else may have planted. */
 export interface GitDir {
@@ -29,8 +29,6 @@ export interface GitOptions {
   env?: Record<string, string>;
   /** Exit codes that are answers rather than failures. Default: 0 alone. */
   okCodes?: number[];
-  /** Milliseconds before it is stopped. Default: ten minutes. */
-  timeoutMs?: number;
   /** Characters of output that are kept; the rest is cut off and git is stopped. Default: more than any repository prints. */
   maxOutput?: number;
 }
@@ -267,27 +265,22 @@ function environment(extra: Record<string, string>): Record<string, string> {
 }
 
 async function run(args: string[], cwd: string, options: GitOptions): Promise<GitResult> {
-  const result = await execa("git", [...fixedSettings, ...args], {
-    cwd,
-    env: environment(options.env ?? {}),
-    extendEnv: false,
-    reject: false,
-    stripFinalNewline: false,
-    timeout: options.timeoutMs ?? 600_000,
-    maxBuffer: options.maxOutput ?? 512 * 1024 * 1024,
-    // Its own process group: Ctrl-C on the daemon lets a running git finish.
-    detached: true,
-    ...(options.input === undefined ? { stdin: "ignore" as const } : { input: options.input }),
-  });
-  const { stdout, stderr } = result;
-  if (result.isMaxBuffer && options.maxOutput !== undefined) return { stdout, stderr, code: 0, truncated: true };
-  if (result.exitCode === undefined) {
-    if (result.code === "ENOENT" && (await stat(cwd).catch(() => undefined))) throw gitMissing();
-    throw new GitError(args, stderr.trim() || result.shortMessage || "stopped", undefined);
+  const { input, okCodes = [0], maxOutput } = options;
+  const env = environment(options.env ?? {});
+  const end = await runGit([...fixedSettings, ...args], { cwd, env, input, maxOutput: maxOutput ?? mostOutput });
+  const { stdout, stderr, code, isCut, error } = end;
+  if (isCut && maxOutput !== undefined) return { stdout, stderr, code: 0, truncated: true };
+  if (isCut) throw new GitError(args, `it printed more than ${mostOutput} characters`, undefined);
+  if (code === null) {
+    if (error?.code === "ENOENT" && (await stat(cwd).catch(() => undefined))) throw gitMissing();
+    throw new GitError(args, stderr.trim() || error?.message || "stopped", undefined);
   }
-  if (!(options.okCodes ?? [0]).includes(result.exitCode)) throw new GitError(args, stderr, result.exitCode);
-  return { stdout, stderr, code: result.exitCode, truncated: false };
+  if (!okCodes.includes(code)) throw new GitError(args, stderr, code);
+  return { stdout, stderr, code, truncated: false };
 }
+
+/** Characters: more than any repository prints. */
+const mostOutput = 500_000_000;
 
 let versionChecked = false;
 
