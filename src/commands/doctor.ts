@@ -148,7 +148,7 @@ async function ghCheck(context: Context, config: Config): Promise<Check> {
   return {
     name: "gh",
     state: "warn",
-    detail: `${config.ghCommand} is not on PATH; only pull requests need it`,
+    detail: `${config.ghCommand} is not on PATH; only issues and pull requests of GitHub need it`,
     fix: "install the GitHub CLI, or set ghCommand",
   };
 }
