@@ -30,6 +30,13 @@ const sh = (script: string) => execFileSync("bash", ["-ec", script], { cwd: tree
 const context = (phase: Phase, fields?: Fields) =>
   phaseContext<PhaseOf<"agent">>(home, { type: "agent", id: "work", promptTemplate: "work.md", ...phase }, fields);
 
+/** An installed claude that says nothing of itself, and so is taken for the release that was tested. Nothing here runs it. */
+function claudeCli(): string {
+  const path = join(home.dir, "claude");
+  writeFileSync(path, "#!/bin/sh\n", { mode: 0o755 });
+  return path;
+}
+
 /** What a run of claude leaves that had begun: its events in the run's folder, and a transcript where claude keeps it. */
 function leaveConversation(runId: string, session: string, events: string): void {
   const transcript = join(home.home, "run", "p", "T1", runId, "transcript.jsonl");
@@ -232,7 +239,7 @@ describe("a missing verdict", () => {
   ])("%s", async (_, phaseHistory, resumes, asks) => {
     leaveConversation("0001-review", id, '{"type":"text","text":"I looked."}\n');
     const ready = context({ id: "review", verdict: "json" }, { ticket: { phaseHistory, reasked: { review: 1 }, agent: "claude" } });
-    const config = { ...ready.config, agents: { claude: { ...ready.config.agents.none, command: "claude" } } } as typeof ready.config;
+    const config = { ...ready.config, agents: { claude: { ...ready.config.agents.none, command: claudeCli() } } } as typeof ready.config;
     const start = await agent.start({ ...ready, config, agent: "claude" });
     expect(start.kind === "run" && start.spec.argv.includes("--resume")).toBe(resumes);
     expect(start.kind === "run" && (start.prompt ?? "").includes("verdict alone")).toBe(asks);
@@ -257,7 +264,7 @@ describe("an agent that got nowhere", () => {
   async function started(stuck: Ticket["stuck"], phaseHistory: HistoryEntry[] = [ran], feedback = {}) {
     leaveConversation("0001-work", session.id, '{"type":"text","text":"I looked."}\n');
     const ready = context({}, { ticket: { phaseHistory, agent: "claude", stuck, feedback } });
-    const config = { ...ready.config, agents: { claude: { ...ready.config.agents.none, command: "claude" } } } as typeof ready.config;
+    const config = { ...ready.config, agents: { claude: { ...ready.config.agents.none, command: claudeCli() } } } as typeof ready.config;
     const start = await agent.start({ ...ready, config, agent: "claude" });
     if (start.kind !== "run") throw new Error("it did not start");
     return { resumes: start.spec.argv.includes(session.id), prompt: start.prompt ?? "", endLoops: start.spec.endLoops };
@@ -358,7 +365,7 @@ describe("P9 a provider that does not serve", () => {
 
   it("finds the conversation again that it cut short, and a new one where nothing was begun, for another phase or another agent", async () => {
     home = testHome({
-      config: { defaultAgent: "claude", agents: { claude: { command: "claude" }, other: { command: "claude", model: "own" } } },
+      config: { defaultAgent: "claude", agents: { claude: { command: claudeCli() }, other: { command: claudeCli(), model: "own" } } },
     });
     mkdirSync(join(home.home, "prompts"));
     writeFileSync(join(home.home, "prompts", "work.md"), "work on {{ ticketId }}\n");
@@ -417,7 +424,7 @@ describe("P9 a task that the provider turned away before the agent heard of it",
   ];
 
   it("is told there also after a day of outages", async () => {
-    home = testHome({ config: { checkoutGuard: "off", defaultAgent: "claude", agents: { claude: { command: "claude" } } } });
+    home = testHome({ config: { checkoutGuard: "off", defaultAgent: "claude", agents: { claude: { command: claudeCli() } } } });
     mkdirSync(join(home.home, "prompts"));
     writeFileSync(join(home.home, "prompts", "work.md"), "work on {{ ticketId }}\n");
     leaveConversation("0001-work", session.id, '{"type":"text","text":"done"}\n');
@@ -432,7 +439,7 @@ describe("P9 a task that the provider turned away before the agent heard of it",
     ["is told in the conversation of the round before", "continue", true],
     ["is told in a new one with session: new", "new", false],
   ])("%s", async (_, how, resumed) => {
-    home = testHome({ config: { checkoutGuard: "off", defaultAgent: "claude", agents: { claude: { command: "claude" } } } });
+    home = testHome({ config: { checkoutGuard: "off", defaultAgent: "claude", agents: { claude: { command: claudeCli() } } } });
     mkdirSync(join(home.home, "prompts"));
     writeFileSync(join(home.home, "prompts", "work.md"), "work on {{ ticketId }}\n");
     leaveConversation("0001-work", session.id, '{"type":"text","text":"done"}\n');
@@ -493,7 +500,7 @@ describe("P7 a run that used up what it may", () => {
     leaveConversation("0001-work", session.id, '{"type":"text","text":"I looked."}\n');
     const claude = {
       ...context({}).config,
-      agents: { none: { command: "claude", defaultArgs: [], trustRepository: false, env: {}, fallbackAgents: [] } },
+      agents: { none: { command: claudeCli(), defaultArgs: [], trustRepository: false, env: {}, fallbackAgents: [] } },
     };
     const entry = {
       phase: "work",
