@@ -26,12 +26,19 @@ describe("docs/schema", () => {
   });
 });
 
+/** Where the keys of a schema are declared: in a file of src/domain/, under names that `declares` accepts. */
+interface Declared {
+  name: string;
+  file: string;
+  declares: RegExp;
+}
+
 /**
- * The keys of the schemas that are declared in a file of src/domain/ under names that `declares` accepts, and which of
- * them no code reads. The keys are renamed in a copy of src/; then the compiler names every place that reads one.
- * Unlike a text search this tells `phase.env` from `process.env`. Keys that say which variant it is are left out.
+ * The keys of each schema by its name, and which of all of them no code reads; no key may be in two of the schemas. The keys are
+ * renamed in a copy of src/; then the compiler names every place that reads one. Unlike a text search this tells `phase.env` from
+ * `process.env`. Keys that say which variant it is are left out.
  */
-async function keysAndReaders(file: string, declares: RegExp): Promise<{ keys: string[]; unread: string[] }> {
+async function keysAndReaders(schemas: readonly Declared[]): Promise<{ keys: Record<string, string[]>; unread: Set<string> }> {
   const dir = tempDir();
   cpSync(join(root, "src"), join(dir, "src"), {
     recursive: true,
@@ -42,6 +49,25 @@ async function keysAndReaders(file: string, declares: RegExp): Promise<{ keys: s
   writeFileSync(join(dir, "package.json"), '{ "type": "module" }');
   writeFileSync(join(dir, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["src"] }));
 
+  const keys = Object.fromEntries(schemas.map((schema) => [schema.name, renameKeys(dir, schema)]));
+  const compiled = promisify(execFile)(join(root, "node_modules/.bin/tsc"), ["--noEmit", "--pretty", "false", "-p", dir], {
+    cwd: dir,
+    maxBuffer: 64 * 1024 * 1024,
+  });
+  const output = await compiled.then(
+    ({ stdout }) => stdout,
+    (failed) => String(failed.stdout),
+  );
+  const read = new Set(Array.from(output.matchAll(/Property '(\w+)' does not exist on type/g), ([, key]) => key));
+  // `"key" in value` is a question the compiler lets pass whatever the keys are.
+  const code = globSync("src/**/*.ts", { cwd: dir }).map((path) => readFileSync(join(dir, path), "utf8"));
+  const asked = (key: string) => code.some((text) => text.includes(`"${key}" in `));
+  const all = Object.values(keys).flat();
+  return { keys, unread: new Set(all.filter((key) => !read.has(key) && !asked(key))) };
+}
+
+/** Renames the keys of a schema in the sources below `dir`, and gives them. */
+function renameKeys(dir: string, { file, declares }: Declared): string[] {
   const keys = new Set<string>();
   const source = readFileSync(join(root, file), "utf8");
   const declaration = /^(?:export )?const (\w+) = (?:z\.(?:loose|strict)?[oO]bject\()?\{\n[\s\S]*?^\}/gm;
@@ -55,20 +81,7 @@ async function keysAndReaders(file: string, declares: RegExp): Promise<{ keys: s
   });
   // A loose object has every key, so that a missing one would not be an error.
   writeFileSync(join(dir, file), renamed.replaceAll("z.looseObject(", "z.object("));
-
-  const compiled = promisify(execFile)(join(root, "node_modules/.bin/tsc"), ["--noEmit", "--pretty", "false", "-p", dir], {
-    cwd: dir,
-    maxBuffer: 64 * 1024 * 1024,
-  });
-  const output = await compiled.then(
-    ({ stdout }) => stdout,
-    (failed) => String(failed.stdout),
-  );
-  const read = new Set(Array.from(output.matchAll(/Property '(\w+)' does not exist on type/g), ([, key]) => key));
-  // `"key" in value` is a question the compiler lets pass whatever the keys are.
-  const code = globSync("src/**/*.ts", { cwd: dir }).map((path) => readFileSync(join(dir, path), "utf8"));
-  const asked = (key: string) => code.some((text) => text.includes(`"${key}" in `));
-  return { keys: [...keys], unread: [...keys].filter((key) => !read.has(key) && !asked(key)) };
+  return [...keys];
 }
 
 /** The number of a file's format decides how its JSON is brought up to date, so it is read before the schema applies. */
@@ -76,22 +89,42 @@ const readBeforeValidation: Record<string, { key: string; file: string }> = {
   Plan: { key: "schema", file: "src/state/migrate.ts" },
 };
 
+/** Together are schemas that have no key in common: the compiler takes seconds. */
+const together: (Declared & { some: string[] })[][] = [
+  [
+    { name: "ConfigFile", file: "src/domain/config.ts", declares: /^ConfigFile$/, some: ["maxConcurrency", "pollInterval"] },
+    {
+      name: "Phase",
+      file: "src/domain/workflow.ts",
+      declares: /^(every\w+|\w+Phase)$/,
+      some: ["onSuccess", "promptTemplate", "checkTimeoutSeconds", "notify"],
+    },
+  ],
+  [
+    { name: "AgentConfig", file: "src/domain/config.ts", declares: /^AgentConfig$/, some: ["command", "model"] },
+    { name: "Plan", file: "src/domain/plan.ts", declares: /^Plan$/, some: ["repo", "baseBranch"] },
+  ],
+];
+
 describe("a setting exists when something reads it", () => {
-  it.each([
-    ["ConfigFile", "src/domain/config.ts", /^ConfigFile$/, ["maxConcurrency", "pollInterval"]],
-    ["AgentConfig", "src/domain/config.ts", /^AgentConfig$/, ["command", "model"]],
-    ["Plan", "src/domain/plan.ts", /^Plan$/, ["repo", "baseBranch"]],
-    ["Phase", "src/domain/workflow.ts", /^(every\w+|\w+Phase)$/, ["onSuccess", "promptTemplate", "checkTimeoutSeconds", "notify"]],
-  ])("%s", async (name, file, declares, some) => {
-    const { keys, unread } = await keysAndReaders(file, declares);
-    expect(keys).toEqual(expect.arrayContaining(some));
-    const rawReader = readBeforeValidation[name];
-    if (rawReader) {
-      expect(readFileSync(join(root, rawReader.file), "utf8")).toContain(`document.${rawReader.key}`);
-    }
+  it.each(together.map((schemas) => [schemas.map(({ name }) => name).join(" and "), schemas] as const))("%s", async (_, schemas) => {
+    const { keys, unread } = await keysAndReaders(schemas);
+    const all = Object.values(keys).flat();
     expect(
-      unread.filter((key) => key !== rawReader?.key),
-      `nothing in src/ reads these keys of ${file}`,
+      all.filter((key, i) => all.indexOf(key) < i),
+      "keys of several schemas, which have to be looked at apart",
     ).toEqual([]);
+    for (const { name, file, some } of schemas) {
+      const own = keys[name] ?? [];
+      expect(own).toEqual(expect.arrayContaining(some));
+      const rawReader = readBeforeValidation[name];
+      if (rawReader) {
+        expect(readFileSync(join(root, rawReader.file), "utf8")).toContain(`document.${rawReader.key}`);
+      }
+      expect(
+        own.filter((key) => unread.has(key) && key !== rawReader?.key),
+        `nothing in src/ reads these keys of ${file}`,
+      ).toEqual([]);
+    }
   });
 });
