@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { runCli, startDaemon } from "./testing/daemon.ts";
 import { builtPrograms, type TestHome, testHome } from "./testing/home.ts";
+import { runHere } from "./testing/run-here.ts";
 import { until } from "./testing/until.ts";
 
 const { program } = builtPrograms();
@@ -22,8 +23,10 @@ function cliHome(): TestHome {
   return home;
 }
 
+/** Runs a command line: in this process, except for those that are there to work tickets. */
 async function cli(home: TestHome, ...args: string[]): Promise<{ code: number | null; said: string }> {
-  const { code, stdout, stderr } = await runCli(home, ...args);
+  const isWorker = args[0] === "daemon" || args[0] === "tick";
+  const { code, stdout, stderr } = await (isWorker ? runCli(home, ...args) : runHere({ env: home.env, cwd: home.dir }, ...args));
   return { code, said: (stderr + stdout).replaceAll(home.dir, "DIR") };
 }
 
