@@ -54,7 +54,7 @@ function mutate(text: string, { how, at, length, piece, byte }: typeof mutation 
   }
 }
 
-it("P10 300 damaged files: check and the runner's look live on, and what cannot be read is never taken for absent", {
+it("P10 100 damaged files: check and the runner's look live on, and what cannot be read is never taken for absent", {
   timeout: 120_000,
 }, async () => {
   const home = testHome({ config: { pollInterval: 1, checks: { ok: "true" } } });
@@ -126,7 +126,7 @@ phases:
       await opened.runner.tick();
       expect(opened.index.plans.get("p")?.tickets.get("A")?.problem).toBeNull();
     }),
-    { numRuns: 300 },
+    { numRuns: 100 },
   );
 });
 

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { runCli, startDaemon } from "./testing/daemon.ts";
 import { type TestHome, testHome } from "./testing/home.ts";
+import { runHere } from "./testing/run-here.ts";
 import { testRunner } from "./testing/runner.ts";
 import { until } from "./testing/until.ts";
 
@@ -26,7 +27,9 @@ function planHome(): TestHome & { cli(...args: string[]): Promise<{ code: number
   home.writeWorkflow("place.yaml", inPlace);
   home.writeScript("work.sh", `touch ${home.dir}/began-$ORCH_PLAN\nwhile [ -e ${home.dir}/hold ]; do sleep 0.02; done\n`);
   const cli = async (...args: string[]) => {
-    const { code, stdout, stderr } = await runCli(home, ...args);
+    // What works tickets is a process of its own; the home folder of its user is asked of the system.
+    const isApart = args[0] === "run" || args[0] === "check";
+    const { code, stdout, stderr } = await (isApart ? runCli(home, ...args) : runHere({ env: home.env, cwd: home.dir }, ...args));
     return { code, said: (stdout + stderr).replaceAll(home.home, "HOME").replaceAll(home.dir, "DIR") };
   };
   return { ...home, cli };

@@ -3,8 +3,8 @@ import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { stringify } from "yaml";
-import { runCli } from "./testing/daemon.ts";
 import { testHome } from "./testing/home.ts";
+import { runHere } from "./testing/run-here.ts";
 import { testRunner } from "./testing/runner.ts";
 import { until } from "./testing/until.ts";
 
@@ -161,6 +161,6 @@ it("58 59 60 agents that do nothing, babble, lie, lose their login, die or leave
   const left = Number(readFileSync(join(home.dir, "worktrees", "p", "left"), "utf8"));
   // Gone, or dead and not yet collected by whoever inherited it.
   await until(() => /^(Z.*)?$/.test(spawnSync("ps", ["-o", "stat=", "-p", String(left)], { encoding: "utf8" }).stdout.trim()));
-  const { stdout } = await runCli(home, "status");
+  const { stdout } = await runHere({ env: home.env, cwd: home.dir }, "status");
   expect(stdout).toContain("It left no change, and one was asked for.");
 });

@@ -2,8 +2,9 @@ import { execFileSync } from "node:child_process";
 import { existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { runCli, startDaemon } from "./testing/daemon.ts";
+import { startDaemon } from "./testing/daemon.ts";
 import { type TestHome, testHome } from "./testing/home.ts";
+import { runHere } from "./testing/run-here.ts";
 import { testRunner } from "./testing/runner.ts";
 import { until } from "./testing/until.ts";
 
@@ -33,7 +34,7 @@ function ticketHome(): TicketHome {
     text,
     set: (id, fields) => writeFileSync(file(id), JSON.stringify({ ...(JSON.parse(text(id)) as object), ...fields }, null, 2)),
     async cli(...args) {
-      const { code, stdout, stderr } = await runCli(home, ...args);
+      const { code, stdout, stderr } = await runHere({ env: home.env, cwd: home.dir }, ...args);
       return { code, said: (stdout + stderr).replaceAll(home.dir, "DIR") };
     },
   };

@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { runCli } from "./testing/daemon.ts";
 import { type TestHome, testHome } from "./testing/home.ts";
+import { runHere } from "./testing/run-here.ts";
 import { testRunner } from "./testing/runner.ts";
 import { until } from "./testing/until.ts";
 
 async function cli(home: TestHome, ...args: string[]): Promise<{ code: number | null; said: string }> {
-  const { code, stdout, stderr } = await runCli(home, ...args);
+  const { code, stdout, stderr } = await runHere({ env: home.env, cwd: home.dir }, ...args);
   return { code, said: (stderr + stdout).replaceAll(home.dir, "DIR") };
 }
 
