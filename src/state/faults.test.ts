@@ -1,7 +1,7 @@
-import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import type { Intent } from "../domain/event.ts";
 import { tempDir } from "../testing/temp.ts";
 import { disk, hasCode } from "./atomic-write.ts";
@@ -117,6 +117,12 @@ function expectExpected(thrown: unknown, { code }: Fault): void {
   if (code === "EEXIST" && thrown instanceof Fenced) return;
   expect((thrown as Error).message).toContain(code);
 }
+
+// Whether bytes survive a loss of power is not asked here, so that nothing has to wait for a real disk.
+beforeEach(() => {
+  if (existsSync("/dev/shm")) vi.stubEnv("TMPDIR", "/dev/shm");
+  onTestFinished(() => void vi.unstubAllEnvs());
+});
 
 describe.each(faults)("P5 the disk fails with $code $extent", (fault) => {
   it.each([

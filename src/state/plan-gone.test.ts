@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { beforeEach, describe, expect, it, onTestFinished, vi } from "vitest";
 import { UserError } from "../domain/errors.ts";
 import { fileOf, json, state, ticketOf } from "../testing/state.ts";
 import { disk } from "./atomic-write.ts";
@@ -69,6 +69,12 @@ const operations: [string, (index: Index) => Promise<void>, (index: Index, state
     },
   ],
 ];
+
+// Whether bytes survive a loss of power is not asked here, so that nothing has to wait for a real disk.
+beforeEach(() => {
+  if (existsSync("/dev/shm")) vi.stubEnv("TMPDIR", "/dev/shm");
+  onTestFinished(() => void vi.unstubAllEnvs());
+});
 
 describe.each(operations)("P5 a plan folder that is moved away at any call of %s", (_, before, operation) => {
   it.each([
