@@ -1,7 +1,20 @@
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { beforeEach, describe, expect, it } from "vitest";
+import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { tempDir } from "../testing/temp.ts";
 import { type Difference, differences } from "./checkout-diff.ts";
 import { asOwnChange, restoreCheckout } from "./checkout-restore.ts";
@@ -26,10 +39,12 @@ let store: CheckoutStore;
 let clock = 0;
 const now = () => new Date(Date.UTC(2026, 10, 21) + clock++ * 1000).toISOString();
 
-beforeEach(async () => {
-  dir = tempDir();
-  isolateGit(dir);
-  path = makeRepo(join(dir, "repo"), {
+/** A repository as every test finds its own: one is made, with a dozen commands, and copied. */
+let template: string;
+beforeAll(() => {
+  const made = realpathSync(mkdtempSync(join(tmpdir(), "orch-test-")));
+  isolateGit(made);
+  path = template = makeRepo(join(made, "repo"), {
     "a.txt": "a\n",
     "b.txt": "b\n",
     "src/c.txt": "c\n",
@@ -37,6 +52,16 @@ beforeEach(async () => {
     ".gitignore": "ignored/\n",
   });
   makeDirty();
+  return () => rmSync(made, { recursive: true });
+});
+
+beforeEach(async () => {
+  dir = tempDir();
+  isolateGit(dir);
+  path = join(dir, "repo");
+  cpSync(template, path, { recursive: true, verbatimSymlinks: true });
+  // The index knows each file by its inode and its time as well.
+  userGit(path, "status");
   repo = await openRepo(path);
   store = await theStore();
 });
