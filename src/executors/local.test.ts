@@ -519,7 +519,7 @@ describe("limits", () => {
     const block = { type: "tool_use", id: "long", name: "Bash", input: { command: "make" } };
     const message = { id: "msg", role: "assistant", content: [block] };
     const use = { print: `${JSON.stringify({ type: "assistant", message })}\n` };
-    const scenario = [{ wait: 800 }, use, { wait: 2500 }, { stream: "claude" }];
+    const scenario = [{ wait: 800 }, use, { wait: 1200 }, { stream: "claude" }];
     expect(await run(fakeSpec({ ...agentSpec, idleMs: 300 }), env(scenario))).toMatchObject({
       end: "exited",
       agent: { finalText: "done" },
@@ -598,7 +598,7 @@ describe("limits", () => {
 
   it("P7 ends a run that writes without end, which the daemon does not notice", { timeout: 120_000 }, async () => {
     const { executor, specOf, runDir, env, home } = setUp();
-    const spec = specOf(["yes", "x".repeat(100)], { wallMs: 100_000 });
+    const spec = specOf(["yes", "x".repeat(4000)], { wallMs: 100_000 });
     const daemon = forkDaemon(home);
     daemon.send({ dir: runDir(spec), spec, env: env() });
     await new Promise((resolve) => daemon.once("message", resolve));
