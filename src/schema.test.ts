@@ -50,7 +50,9 @@ async function keysAndReaders(schemas: readonly Declared[]): Promise<{ keys: Rec
   writeFileSync(join(dir, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["src"] }));
 
   const keys = Object.fromEntries(schemas.map((schema) => [schema.name, renameKeys(dir, schema)]));
-  const compiled = promisify(execFile)(join(root, "node_modules/.bin/tsc"), ["--noEmit", "--pretty", "false", "-p", dir], {
+  // Several threads would each work out the same types.
+  const flags = ["--noEmit", "--pretty", "false", "--singleThreaded"];
+  const compiled = promisify(execFile)(join(root, "node_modules/.bin/tsc"), [...flags, "-p", dir], {
     cwd: dir,
     maxBuffer: 64 * 1024 * 1024,
   });
