@@ -210,6 +210,22 @@ describe("orchestrator plan", () => {
     expect(runsOf(home)).toMatchObject([{ calls: [refused, { ok: true }, refused] }]);
   });
 
+  it("plans no ticket again that failed, as it was", async () => {
+    const failed = ticket("api", []);
+    const { home } = await world(({ repo }) => {
+      const smaller = { ...login(repo), tickets: [{ ...failed, title: "The route of the login" }] };
+      const again = { tool: "create_plan", input: { ...login(repo), tickets: [failed] } };
+      const tries = [again, { tool: "create_plan", input: smaller }];
+      return [{ when: /login/, turns: [...tries.map((action) => ({ actions: [action] })), { text: "A part of it." }] }];
+    });
+    home.writePlan({ id: "before", workflow: "local" }, [
+      { ticketId: "T1", title: failed.title, description: failed.description, status: "failed" },
+    ]);
+    expect(await plan(home, { prompt: "the login" })).toMatchObject({ ending: "ok" });
+    const refused = { ok: false, answer: expect.stringContaining('ticket "api" asks just what before/T1 did, which failed') };
+    expect(runsOf(home)).toMatchObject([{ calls: [refused, { ok: true }], plans: [{ id: "login", how: "written" }] }]);
+  });
+
   it("P12 has tools of MCP servers: those that may change something with --yes alone, and none of a server that is not there", async () => {
     const server = fileURLToPath(new URL("../testing/mcp/server.ts", import.meta.url));
     const mcpServers = { good: { command: process.execPath, args: [server, "good"] }, lost: { command: "/no/such/program" } };

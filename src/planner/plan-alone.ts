@@ -1,4 +1,5 @@
 import type { Config } from "../domain/config.ts";
+import type { TicketDraft } from "../domain/draft.ts";
 import type { Finding } from "../domain/errors.ts";
 import type { Source } from "../domain/source.ts";
 import { statusOf } from "../domain/ticket-status.ts";
@@ -89,7 +90,7 @@ export async function planAlone(
   const startedAt = new Date();
   const reported: { report?: PlannerRun["report"] } = {};
   const tools = [
-    ...(maxTickets === undefined ? setup.tools : limited(setup.tools, maxTickets)),
+    ...limited(setup.tools, maxTickets ?? Number.POSITIVE_INFINITY, failedTickets(bench.config)),
     reportTool((report) => Object.assign(reported, { report })),
   ];
   const run = await runPiAlone(pi, { ...setup, tools }, request.text, { signal, maxUsd, maxTurns });
@@ -120,21 +121,44 @@ export async function planAlone(
   };
 }
 
-/** The tools of a run that may plan so many tickets, however it adds them. */
-function limited(tools: readonly PlanTool[], most: number): PlanTool[] {
+/** What a ticket is asked, for telling whether another one asks the same. */
+function asked({ title, description }: { title: string; description: string }): string {
+  return `${title.trim()}\n${description.trim()}`;
+}
+
+/** Tickets that have failed, each by what it asked. */
+function failedTickets(config: Config): Map<string, string> {
+  const { world, index } = readPlans(config);
+  index.close();
+  const tickets = [...world.plans.values()].flatMap((view) => [...view.tickets.values()]);
+  const failed = tickets.filter((ticket) => statusOf(ticket) === "failed");
+  return new Map(failed.map((ticket) => [asked(ticket), `${ticket.planId}/${ticket.ticketId}`]));
+}
+
+/** The tools of a run that may plan `most` tickets, however it adds them, and none that asks just what a failed one did. */
+function limited(tools: readonly PlanTool[], most: number, failed: ReadonlyMap<string, string>): PlanTool[] {
   let planned = 0;
   return tools.map((tool) => {
     if (tool.name !== "create_plan" && tool.name !== "add_ticket") return tool;
     return {
       ...tool,
       async run(input, bench) {
-        const count = tool.name === "create_plan" ? (input as { tickets: unknown[] }).tickets.length : 1;
-        if (planned + count > most) {
-          const text = `Nothing was written: ${planned + count} tickets, and this run may plan ${most}. Keep those of most use and defer the others.`;
+        const { tickets, ticket } = input as { tickets?: TicketDraft[]; ticket: TicketDraft };
+        const added = tickets ?? [ticket];
+        if (planned + added.length > most) {
+          const text = `Nothing was written: ${planned + added.length} tickets, and this run may plan ${most}. Keep those of most use and defer the others.`;
+          return { ok: false, text };
+        }
+        const repeated = added.flatMap((one) => {
+          const before = failed.get(asked(one));
+          return before === undefined ? [] : [`ticket "${one.id}" asks just what ${before} did, which failed`];
+        });
+        if (repeated.length > 0) {
+          const text = `Nothing was written: ${repeated.join("; ")}. Split it, plan what it lacked, or defer it with what a person has to decide.`;
           return { ok: false, text };
         }
         const answer = await tool.run(input, bench);
-        if (answer.ok) planned += count;
+        if (answer.ok) planned += added.length;
         return answer;
       },
     };
