@@ -38,7 +38,7 @@ until [ -e ${home.dir}/go-$ORCH_TICKET ] || [ -e ${go("all")} ] || [ ! -e ${ledg
       ticketIds.map((ticketId) => ({ ticketId })),
     );
   onTestFinished(() => writeFileSync(go("all"), ""));
-  const lines = () => (existsSync(ledger) ? readFileSync(ledger, "utf8").trim().split("\n") : []);
+  const lines = () => (existsSync(ledger) ? readFileSync(ledger, "utf8").split("\n").filter(Boolean) : []);
   return {
     ...home,
     starts: () => lines().map((line) => line.split(" ").slice(0, 2).join(" ")),
