@@ -148,7 +148,8 @@ it("P4 whatever is done to the files, save and restore give them back", { timeou
     const { worktree } = await restore(repo, `${ref}`, { ...place(`R${n++}`), now: key.now });
     expect({ files: filesOf(worktree.path), head: worktree.head }).toEqual(before);
   });
-  await fc.assert(run, { numRuns: 15 });
+  const inTheWay = ["dir", "dir/x/y"].map((name) => ({ name, kind: "text" as const, text: "" }));
+  await fc.assert(run, { numRuns: 15, examples: [[inTheWay]] });
 });
 
 function change(root: string, name: string, kind: string, text: string): void {
@@ -157,8 +158,10 @@ function change(root: string, name: string, kind: string, text: string): void {
   if (kind === "commit") return void commitFiles(root, {}, "step");
   rmSync(file, { recursive: true, force: true });
   if (kind === "delete") return;
-  // A file in the way of a folder goes.
-  for (let parent = dirname(file); parent !== root; parent = dirname(parent)) {
+  // A file in the way of a folder goes; below one nothing can be looked for.
+  const names = name.split("/");
+  for (let depth = 1; depth < names.length; depth++) {
+    const parent = join(root, ...names.slice(0, depth));
     if (lstatSync(parent, { throwIfNoEntry: false })?.isDirectory() === false) rmSync(parent);
   }
   mkdirSync(dirname(file), { recursive: true });
