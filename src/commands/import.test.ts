@@ -41,8 +41,7 @@ function bring(home: TestHome, source: string, options: ImportOptions = {}, more
 
 function tell(home: TestHome, planId: string, more: Partial<Bench> = {}) {
   const bench = testBench(home, more);
-  const { world, index } = readPlans(bench.config);
-  index.close();
+  const world = readPlans(bench.config);
   const view = world.plans.get(planId);
   if (view === undefined) throw new Error(`there is no plan ${planId}`);
   return syncSources(view, { closeDone: false, dryRun: false }, bench);

@@ -54,7 +54,7 @@ it("a plan without faults is approved, how to go on is said, and a review that w
 ${say("approved_with_comments", [{ severity: "suggestion", file: "LOGIN-1", message: "Name the route." }])}`,
   );
   const { config } = loadConfig({ env: home.env, cwd: home.dir });
-  const view = readPlans(config).world.plans.get("login");
+  const view = readPlans(config).plans.get("login");
   earlierReview(home, "review-login-1", { title: "A review", description: view && planText(view) });
   earlierReview(home, "review-login-2", { title: "A review", description: "The plan as it was before." });
   expect(await call(home, review, ["login"])).toMatchObject({

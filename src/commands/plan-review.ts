@@ -90,7 +90,7 @@ function reviewName(planId: string): string {
 
 /** The reviews of a plan that there are, whatever came of them. */
 function reviewsOf(planId: string, config: Config): PlanView[] {
-  const plans = [...readPlans(config).world.plans.values()];
+  const plans = [...readPlans(config).plans.values()];
   return plans.filter(({ plan }) => plan.workflow === workflow && plan.name === reviewName(planId));
 }
 

@@ -5,7 +5,7 @@ import { caseFold } from "../domain/ids.ts";
 import type { Plan } from "../domain/plan.ts";
 import type { PlanEdit, PlanFields, TicketChange } from "../domain/plan-edit.ts";
 import type { Ticket, TicketFile } from "../domain/ticket.ts";
-import type { PlanView } from "./world.ts";
+import { type PlanView, ticketIds } from "./world.ts";
 
 /** Fields of a ticket that a change sets. */
 export type TicketFields = Partial<TicketFile>;
@@ -88,6 +88,29 @@ export function editPlan(view: PlanView, edits: readonly PlanEdit[]): EditedPlan
     list: (present) => listOf(present, before, blockers),
     done,
   };
+}
+
+/** Why a plan cannot be put away, and what to do about it: it is not over, or, unless `failed` is allowed, not all went well. */
+export function archiveRefusal(view: PlanView, failed: boolean): { message: string; hint: string } | undefined {
+  const { id } = view.plan;
+  const ids = [...ticketIds(view)];
+  const broken = ids.filter((ticketId) => view.broken.has(ticketId) || !view.tickets.has(ticketId));
+  const open = ids.filter((ticketId) => view.tickets.get(ticketId)?.activity.state !== "finished" && !broken.includes(ticketId));
+  const failures = ids.filter((ticketId) => {
+    const activity = view.tickets.get(ticketId)?.activity;
+    return activity?.state === "finished" && (activity.outcome === "failed" || activity.outcome === "needs_attention");
+  });
+  const refusal = (message: string, hint: string) => ({ message: `Plan "${id}" is not over: ${message}.`, hint });
+  if (broken.length > 0) return refusal(`${some(broken)} cannot be read`, "orchestrator check shows what is wrong");
+  if (open.length > 0) {
+    return refusal(`${some(open)} ${open.length === 1 ? "has" : "have"} not ended`, `to give it up: orchestrator cancel-plan ${id}`);
+  }
+  if (failures.length === 0 || failed) return undefined;
+  return refusal(`${some(failures)} failed`, `orchestrator retry ${id} ${failures[0]}, or put it away as it is with --failed`);
+}
+
+function some(ids: readonly string[]): string {
+  return ids.length > 5 ? `${ids.slice(0, 5).join(", ")} and ${ids.length - 5} more` : ids.join(", ");
 }
 
 function addTicket({ view, blockers, added, refused, done }: Work, ticket: TicketDraft): void {

@@ -72,7 +72,7 @@ describe("a repeated import", () => {
       findings: [{ rule: "edit", message: 'plan "auth" has a ticket "gh-1" already' }],
     });
     const exact = goodDraft(at.repo, { goal: "", tickets: [issue(1)] });
-    const editOf = readPlans(bench.config).world.plans.get("auth");
+    const editOf = readPlans(bench.config).plans.get("auth");
     expect(await applyDraft(exact, bench, editOf && { editOf })).toMatchObject({
       ...none,
       result: "changed",
@@ -167,7 +167,7 @@ describe("any draft", () => {
           for (const [ticketId, blockedBy] of left) if (!blockedBy.some((blocker) => left.has(blocker))) left.delete(ticketId);
         }
         expect([...left]).toEqual([]);
-        const view = readPlans(bench.config).world.plans.get(id);
+        const view = readPlans(bench.config).plans.get(id);
         expect(view && planStatus(view)).toBe("active");
         return true;
       }),

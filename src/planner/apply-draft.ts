@@ -44,7 +44,7 @@ export interface ApplyOptions {
  */
 export async function applyDraft(draft: PlanDraft, bench: Bench, { editOf, place }: ApplyOptions = {}): Promise<Applied> {
   const settled = settleDraft(draft, bench);
-  const { world } = readPlans(bench.config);
+  const world = readPlans(bench.config);
   const broken = world.brokenPlans.get(settled.id);
   if (broken !== undefined) throw new UserError(`Plan "${settled.id}" cannot be read: ${broken}`, { exit: "invalid" });
   // What has come to the plan since it was opened is not what was edited, and stays.

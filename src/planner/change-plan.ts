@@ -63,7 +63,7 @@ export async function changePlan(planId: string, edits: readonly PlanEdit[], ben
 
 /** The plan as it is on disk. Throws a UserError for one that is not there or cannot be read. */
 export function findPlan({ config }: Bench, planId: string): PlanView {
-  const { world } = readPlans(config);
+  const world = readPlans(config);
   const view = world.plans.get(planId);
   if (view) return view;
   const broken = world.brokenPlans.get(planId);

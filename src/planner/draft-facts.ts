@@ -100,7 +100,7 @@ export function skillFacts({ tickets }: PlanDraft, { skillsDirs }: Bench["config
 async function takenBranches(draft: PlanDraft, config: Bench["config"], branches: ReadonlySet<string>): Promise<Map<string, string>> {
   const taken = new Map<string, string>();
   if (branches.size === 0) return taken;
-  for (const view of readPlans(config).world.plans.values()) {
+  for (const view of readPlans(config).plans.values()) {
     if (view.plan.id === draft.id) continue;
     for (const ticket of view.tickets.values()) {
       const { repo, branch } = resolveTicket(ticket, view.plan, config.worktreeRoot);

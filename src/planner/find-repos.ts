@@ -19,7 +19,7 @@ export interface FoundRepo {
 /** The repository that `cwd` lies in, those below it, and those of plans; nearest first. */
 export function findRepos(cwd: string, config: Config): FoundRepo[] {
   const plansOf = new Map<string, string[]>();
-  for (const { plan, tickets } of readPlans(config).world.plans.values()) {
+  for (const { plan, tickets } of readPlans(config).plans.values()) {
     for (const repo of new Set([plan.repo, ...[...tickets.values()].map((ticket) => ticket.repo)])) {
       if (repo !== null) plansOf.set(repo, [...(plansOf.get(repo) ?? []), plan.id]);
     }

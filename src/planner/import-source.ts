@@ -86,8 +86,7 @@ const nothing = { added: [], changed: [], left: [], missing: [] };
 
 /** The plan that is meant, as it is where there is one. */
 function presentPlan(read: SourceRead, options: ImportOptions, { config }: Bench): { planId: string; view: PlanView | undefined } {
-  const { world, index } = readPlans(config);
-  index.close();
+  const world = readPlans(config);
   const planId = options.plan ?? homeOf(read, options.group, [...world.plans.values()]);
   const view = world.plans.get(planId);
   const broken = world.brokenPlans.get(planId);

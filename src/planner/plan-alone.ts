@@ -2,6 +2,7 @@ import type { Config } from "../domain/config.ts";
 import type { TicketDraft } from "../domain/draft.ts";
 import type { Finding } from "../domain/errors.ts";
 import type { Source } from "../domain/source.ts";
+import type { Ticket } from "../domain/ticket.ts";
 import { statusOf } from "../domain/ticket-status.ts";
 import type { SourceItem } from "../trackers/tracker.ts";
 import { openSource } from "./open-source.ts";
@@ -66,9 +67,12 @@ export async function requestOf({ prompt, from }: AloneRequest, bench: Bench): P
 }
 
 function plannedSources(config: Config): Set<string> {
-  const tickets = [...readPlans(config).world.plans.values()].flatMap((view) => [...view.tickets.values()]);
-  const standing = tickets.filter((ticket) => !["failed", "cancelled", "skipped"].includes(statusOf(ticket)));
+  const standing = allTickets(config).filter((ticket) => !["failed", "cancelled", "skipped"].includes(statusOf(ticket)));
   return new Set(standing.flatMap(({ source }) => (source === null ? [] : [keyOf(source)])));
+}
+
+function allTickets(config: Config): Ticket[] {
+  return [...readPlans(config).plans.values()].flatMap(({ tickets }) => [...tickets.values()]);
 }
 
 function keyOf({ kind, id }: Source): string {
@@ -128,10 +132,7 @@ function asked({ title, description }: { title: string; description: string }): 
 
 /** Tickets that have failed, each by what it asked. */
 function failedTickets(config: Config): Map<string, string> {
-  const { world, index } = readPlans(config);
-  index.close();
-  const tickets = [...world.plans.values()].flatMap((view) => [...view.tickets.values()]);
-  const failed = tickets.filter((ticket) => statusOf(ticket) === "failed");
+  const failed = allTickets(config).filter((ticket) => statusOf(ticket) === "failed");
   return new Map(failed.map((ticket) => [asked(ticket), `${ticket.planId}/${ticket.ticketId}`]));
 }
 

@@ -61,7 +61,7 @@ const validatePlan: PlanTool<PlanDraft> = {
   readOnly: true,
   async run(draft, bench) {
     const settled = settleDraft(draft, bench);
-    const view = readPlans(bench.config).world.plans.get(settled.id);
+    const view = readPlans(bench.config).plans.get(settled.id);
     const findings = await findingsOf(settled, bench, view ? { view } : {});
     const isGood = findings.every(({ severity }) => severity !== "error");
     const known = view ? [`There is a plan "${settled.id}" already: change it with add_ticket, change_ticket and the like.`] : [];
@@ -83,7 +83,7 @@ const listPlans: PlanTool<object> = {
   input: z.strictObject({}),
   readOnly: true,
   async run(_input, { config }) {
-    const rows = planRows(readPlans(config).world, new Map());
+    const rows = planRows(readPlans(config), new Map());
     return said(rows.length === 0 ? ["There are no plans."] : rows.map(planLine));
   },
 };
@@ -218,7 +218,7 @@ const status: PlanTool<{ planId?: string | undefined }> = {
   readOnly: true,
   async run(input, bench) {
     const { config } = bench;
-    const { world } = readPlans(config);
+    const world = readPlans(config);
     const daemon = runningDaemon(config.home);
     const facts = { now: instant(Date.now()), daemonRuns: daemon !== undefined };
     const limits = limitsOf(config, undefined, parksOf(config));
